@@ -1,0 +1,137 @@
+"""Items into chunks: at most 100, no key twice, as full as the input allows. Knows nothing of time or network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ._keys import Key
+
+CHUNK_SIZE = 100
+"""The most items that a batch may have (contract, "Submit a batch")."""
+
+MOST_OPEN = 8
+"""The most chunks being filled at once. More than one are, only while keys repeat."""
+
+
+class Chunk:
+    """Items that go out together, as columns of equal length.
+
+    Attributes:
+        indexes: the items' positions in the input.
+        items: the items as they were passed in.
+        wires: what is sent for each item.
+        keys: the natural key of each item.
+        batch_id: the batch's id, once the server has told it.
+        sent: whether a request with these items may have reached the server.
+        resent: whether they were sent again because the first answer was lost.
+    """
+
+    __slots__ = ("batch_id", "indexes", "items", "keys", "resent", "sent", "wires")
+
+    def __init__(self, indexes: list[int], items: list[Any], wires: list[Any], keys: list[Key]) -> None:
+        self.indexes = indexes
+        self.items = items
+        self.wires = wires
+        self.keys = keys
+        self.batch_id: str | None = None
+        self.sent = False
+        self.resent = False
+
+    def __len__(self) -> int:
+        return len(self.indexes)
+
+    def select(self, positions: Sequence[int]) -> Chunk:
+        """A new chunk, not yet sent, of the items at these positions."""
+        return Chunk(
+            [self.indexes[position] for position in positions],
+            [self.items[position] for position in positions],
+            [self.wires[position] for position in positions],
+            [self.keys[position] for position in positions],
+        )
+
+    def extend(self, indexes: Sequence[int], items: Sequence[Any], wires: Sequence[Any], keys: Sequence[Key]) -> None:
+        self.indexes += indexes
+        self.items += items
+        self.wires += wires
+        self.keys += keys
+
+
+class _OpenChunk(Chunk):
+    __slots__ = ("key_set",)
+
+    def __init__(self) -> None:
+        super().__init__([], [], [], [])
+        self.key_set: set[Key] = set()
+
+
+class Chunker:
+    """Fills chunks, in input order.
+
+    An item goes into the oldest open chunk that does not have its key. A key's items therefore stand in ever
+    later chunks, in input order, and each open chunk has only keys that the ones before it have as well: the
+    oldest is always the fullest.
+    """
+
+    def __init__(self) -> None:
+        self._open: list[_OpenChunk] = []
+
+    @property
+    def held(self) -> list[Chunk]:
+        """The chunks being filled, oldest first."""
+        return list(self._open)
+
+    @property
+    def held_items(self) -> int:
+        return sum(map(len, self._open))
+
+    @property
+    def missing(self) -> int:
+        """How many items with new keys would complete a chunk."""
+        return CHUNK_SIZE - (len(self._open[0]) if self._open else 0)
+
+    def feed(
+        self, indexes: Sequence[int], items: Sequence[Any], wires: Sequence[Any], keys: Sequence[Key]
+    ) -> list[Chunk]:
+        """Takes items; gives the chunks that are complete now, in the order in which they must go out."""
+        if not keys:
+            return []
+        if self._fits_the_oldest(keys):
+            oldest = self._open[0] if self._open else self._opened()
+            oldest.extend(indexes, items, wires, keys)
+            oldest.key_set.update(keys)
+            return self._completed()
+        complete: list[Chunk] = []
+        for index, item, wire, key in zip(indexes, items, wires, keys, strict=True):
+            chunk = self._place_for(key, complete)
+            chunk.extend((index,), (item,), (wire,), (key,))
+            chunk.key_set.add(key)
+            complete += self._completed()
+        return complete
+
+    def flush(self) -> list[Chunk]:
+        """Gives all chunks as they are, in the order in which they must go out."""
+        chunks, self._open = self._open, []
+        return list(chunks)
+
+    def _fits_the_oldest(self, keys: Sequence[Key]) -> bool:
+        """Whether all of these items go into the oldest chunk: the usual case, decided without a loop in Python."""
+        if len(keys) > self.missing or len(set(keys)) < len(keys):
+            return False
+        return not self._open or self._open[0].key_set.isdisjoint(keys)
+
+    def _place_for(self, key: Key, complete: list[Chunk]) -> _OpenChunk:
+        for chunk in self._open:
+            if key not in chunk.key_set:
+                return chunk
+        if len(self._open) == MOST_OPEN:
+            complete.append(self._open.pop(0))
+        return self._opened()
+
+    def _opened(self) -> _OpenChunk:
+        self._open.append(_OpenChunk())
+        return self._open[-1]
+
+    def _completed(self) -> list[Chunk]:
+        # Only the oldest can be full: it has all the keys of the others.
+        return [self._open.pop(0)] if self._open and len(self._open[0]) >= CHUNK_SIZE else []

@@ -1,0 +1,74 @@
+"""Natural keys: when two JSON objects speak of the same thing.
+
+Letter case is folded and numbers are equal by value, because neither the case nor the type of what comes back is
+promised (contract, "Not promised anywhere"). A number also equals the string that spells it in full, 123 and
+"123"; a string is never read as a number, so that "0123" and "123" stay two ASINs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from operator import itemgetter
+from typing import Any, TypeAlias
+
+from ._resources import OWN_FIELDS
+
+Key: TypeAlias = tuple[Hashable, ...]
+
+
+def fold(value: Any) -> Hashable:
+    """The form of a JSON value in which equal values are equal."""
+    if isinstance(value, str):
+        return value.casefold()
+    if value is None or isinstance(value, bool):
+        return (value,)  # a tuple, because True would equal 1 and "true" is a word
+    if isinstance(value, int | float):
+        return _spelled(value)
+    if isinstance(value, Mapping):
+        return ("{}", *((name, fold(value[name])) for name in sorted(value)))
+    return ("[]", *map(fold, value))
+
+
+def _spelled(number: float) -> str:
+    return str(int(number)) if isinstance(number, int) or number.is_integer() else repr(number)
+
+
+def whole_object(value: Mapping[str, Any]) -> Key:
+    """The key of an object that has no named key: all of it, but for what the server adds."""
+    return (fold({name: part for name, part in value.items() if name not in OWN_FIELDS}),)
+
+
+def named_key(values: Iterable[Any]) -> Key:
+    """The key made of the values of the key's fields."""
+    return tuple(map(fold, values))
+
+
+def string_keys(objects: Sequence[Any], getters: Sequence[Callable[[Any], Any]]) -> list[Key]:
+    """The keys of objects whose key fields are strings, all at once and without a call into Python for each.
+
+    Raises:
+        TypeError, KeyError: a field is not a string, or is missing: take the objects one by one.
+    """
+    return list(zip(*(map(str.casefold, map(getter, objects)) for getter in getters), strict=True))
+
+
+def row_keys(rows: Sequence[Any], names: Sequence[str]) -> list[Key | None]:
+    """The key of each row; None for what is no object or lacks a field of the key."""
+    if names:
+        try:
+            return list(string_keys(rows, [itemgetter(name) for name in names]))
+        except (TypeError, KeyError):
+            pass
+    return [row_key(row, names) for row in rows]
+
+
+def row_key(row: Any, names: Sequence[str]) -> Key | None:
+    """The key of one object; None where it is no object or lacks a field of the key."""
+    if not isinstance(row, dict):
+        return None
+    if not names:
+        return whole_object(row)
+    try:
+        return named_key(row[name] for name in names)
+    except KeyError:
+        return None

@@ -1,0 +1,79 @@
+"""Two writes to one key are never both under way, and happen in the order in which they were asked for."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+
+from ._keys import Key
+
+MOST_GIVEN_UP = 100_000
+"""The most keys of batches that were given up to remember. The oldest are forgotten first."""
+
+
+class Ticket:
+    """A place in the queues of a chunk's keys.
+
+    Attributes:
+        ready: whether all earlier writes to these keys have ended.
+    """
+
+    __slots__ = ("_followers", "_keys", "_on_ready", "_waits_for")
+
+    def __init__(self, keys: Sequence[Key], on_ready: Callable[[], object]) -> None:
+        self._keys = keys
+        self._on_ready = on_ready
+        self._followers: list[Ticket] = []
+        self._waits_for = 0
+
+    @property
+    def ready(self) -> bool:
+        return self._waits_for == 0
+
+
+class KeyOrder:
+    """The queue of each key, for one resource of one account, over all uploads of a client.
+
+    A chunk takes a place in the queues of all its keys at once, so that two chunks cannot wait for each other.
+    Memory is bounded by the chunks that have a ticket.
+    """
+
+    def __init__(self) -> None:
+        self._last: dict[Key, Ticket] = {}
+        self._given_up: OrderedDict[Key, str | None] = OrderedDict()
+
+    def enter(self, keys: Sequence[Key], on_ready: Callable[[], object]) -> Ticket:
+        """Queues a chunk behind all earlier writes to its keys; `on_ready` is called once they have ended."""
+        ticket = Ticket(keys, on_ready)
+        if not self._last.keys().isdisjoint(keys):
+            for before in {self._last[key] for key in keys if key in self._last}:
+                before._followers.append(ticket)
+                ticket._waits_for += 1
+        self._last.update(dict.fromkeys(keys, ticket))
+        return ticket
+
+    def leave(self, ticket: Ticket) -> None:
+        """The chunk has ended, or will never be sent: the next writes to its keys may go."""
+        for key in ticket._keys:
+            if self._last.get(key) is ticket:
+                del self._last[key]
+        for follower in ticket._followers:
+            follower._waits_for -= 1
+            if follower.ready:
+                follower._on_ready()
+
+    def give_up(self, keys: Iterable[Key], batch_id: str | None) -> None:
+        """Remembers keys whose write was given up while the server may still carry it out."""
+        for key in keys:
+            self._given_up[key] = batch_id
+            self._given_up.move_to_end(key)
+        while len(self._given_up) > MOST_GIVEN_UP:
+            self._given_up.popitem(last=False)
+
+    def older_write(self, key: Key) -> str | None:
+        """A sentence about an older write to this key that was given up, and may still land; None without one."""
+        if not self._given_up or key not in self._given_up:
+            return None
+        batch_id = self._given_up[key]
+        batch = f"batch {batch_id}" if batch_id else "a batch whose id was never learned"
+        return f"An older write of this key ({batch}) was given up and may still land after this one."
