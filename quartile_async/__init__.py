@@ -1,3 +1,59 @@
 """An asyncio client for Quartile's batch API: any stream of items in, one honest result for each out."""
 
 __version__ = "0.1.0"
+
+import logging
+
+from ._client import QuartileClient
+from ._errors import (
+    APIError,
+    AuthenticationError,
+    ClientClosedError,
+    ConfigurationError,
+    JournalError,
+    PermissionDeniedError,
+    ProtocolError,
+    QuartileError,
+    QuotaExceededError,
+    RateLimitError,
+    ServerError,
+    TransportError,
+)
+from ._resources import MASTERLIST, UNMANAGED_ASINS, UNMANAGED_CAMPAIGNS, MasterlistItem, Resource
+from ._results import BatchStatus, ItemResult, Outcome, Progress, Summary
+from ._upload import Upload
+
+__all__ = [
+    "MASTERLIST",
+    "UNMANAGED_ASINS",
+    "UNMANAGED_CAMPAIGNS",
+    "APIError",
+    "AuthenticationError",
+    "BatchStatus",
+    "ClientClosedError",
+    "ConfigurationError",
+    "ItemResult",
+    "JournalError",
+    "MasterlistItem",
+    "Outcome",
+    "PermissionDeniedError",
+    "Progress",
+    "ProtocolError",
+    "QuartileClient",
+    "QuartileError",
+    "QuotaExceededError",
+    "RateLimitError",
+    "Resource",
+    "ServerError",
+    "Summary",
+    "TransportError",
+    "Upload",
+]
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())
+
+# Users see, and pickle, the public names.
+for _name in __all__:
+    if isinstance(_value := globals()[_name], type):
+        _value.__module__ = __name__
+del _name, _value

@@ -22,21 +22,15 @@ class Chunk:
         items: the items as they were passed in.
         wires: what is sent for each item.
         keys: the natural key of each item.
-        batch_id: the batch's id, once the server has told it.
-        sent: whether a request with these items may have reached the server.
-        resent: whether they were sent again because the first answer was lost.
     """
 
-    __slots__ = ("batch_id", "indexes", "items", "keys", "resent", "sent", "wires")
+    __slots__ = ("indexes", "items", "keys", "wires")
 
     def __init__(self, indexes: list[int], items: list[Any], wires: list[Any], keys: list[Key]) -> None:
         self.indexes = indexes
         self.items = items
         self.wires = wires
         self.keys = keys
-        self.batch_id: str | None = None
-        self.sent = False
-        self.resent = False
 
     def __len__(self) -> int:
         return len(self.indexes)

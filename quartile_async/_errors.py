@@ -73,7 +73,7 @@ class APIError(QuartileError):
     Attributes:
         status: the HTTP status, None where no single answer led to the error.
         message: what the server said, in its own words.
-        body: the answer's body, decoded, cut after 2,000 characters; secrets are blanked.
+        body: the answer's body, decoded, cut after 262,144 characters; secrets are blanked.
         request_id: the gateway's id of the request, for a question to the vendor, where it gave one.
     """
 

@@ -1,0 +1,104 @@
+"""Rows to items, by natural key and never by position. No I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ._chunking import Chunk
+from ._keys import row_keys
+from ._resources import Resource
+from ._results import BatchStatus, ItemResult, Outcome
+
+SAYS_YES = frozenset({"SUCCESS", "PARTIAL"})
+SAYS_NO = frozenset({"SUCCESS", "PARTIAL", "FAILED"})
+
+
+@dataclass(slots=True)
+class Matched:
+    """The results of a batch that has ended.
+
+    Attributes:
+        results: one for each item, in input order.
+        foreign_rows: rows that belong to no item, or to one that had its row.
+        fits: whether any row belongs to an item, or there were none at all.
+    """
+
+    results: list[ItemResult[Any]]
+    foreign_rows: int
+    fits: bool
+
+
+def match(chunk: Chunk, status: BatchStatus, resource: Resource[Any], *, resent: bool) -> Matched:
+    """The results of a chunk whose batch has ended with these rows.
+
+    An item whose row is missing, unreadable or contradicted by another row is UNKNOWN, never a success.
+    """
+    rows, contradicted = _by_key(status.rows, resource.key)
+    results = []
+    for index, item, key in zip(chunk.indexes, chunk.items, chunk.keys, strict=True):
+        row = rows.get(key)
+        if row is None:
+            outcome, message, process, row_id = Outcome.UNKNOWN, _no_row(status), None, None
+        elif key in contradicted:
+            outcome, message, process, row_id = Outcome.UNKNOWN, _contradiction(status), None, None
+        else:
+            outcome, message, process, row_id = read_row(row, status)
+        results.append(
+            ItemResult(index, item, outcome, message, process, row_id, status.batch_id, row, False, resent)
+        )
+    matched = len(rows.keys() & set(chunk.keys))
+    return Matched(results, len(status.rows) - matched, matched > 0 or not status.rows)
+
+
+def read_row(row: dict[str, Any], status: BatchStatus) -> tuple[Outcome, str, str | None, str | None]:
+    """Outcome, message, process and id of one row. Nothing but `true` is a success."""
+    verdict = row.get("status")
+    row_id = row.get("id")
+    row_id = row_id if isinstance(row_id, str) else None
+    if not isinstance(verdict, dict):
+        return Outcome.UNKNOWN, f"Batch {status.batch_id} has ended; this item's row has no readable status.", None, row_id
+    success, message, process = verdict.get("success"), verdict.get("message"), verdict.get("process")
+    message = message if isinstance(message, str) else ""
+    process = process if isinstance(process, str) else None
+    if success is True and status.status in SAYS_YES:
+        return Outcome.SUCCEEDED, message, process, row_id
+    if success is False and status.status in SAYS_NO:
+        return Outcome.FAILED, message, process, row_id
+    return Outcome.UNKNOWN, _unreadable(status, success, message), process, row_id
+
+
+def _by_key(rows: list[dict[str, Any]], names: tuple[str, ...]) -> tuple[dict[Any, dict[str, Any]], set[Any]]:
+    """The first row of each key, and the keys whose rows contradict each other."""
+    keys = row_keys(rows, names)
+    by_key = dict(zip(keys, rows, strict=True))
+    contradicted: set[Any] = set()
+    if len(by_key) < len(rows):
+        by_key.clear()
+        for key, row in zip(keys, rows, strict=True):
+            if _success_of(by_key.setdefault(key, row)) is not _success_of(row):
+                contradicted.add(key)
+    by_key.pop(None, None)
+    return by_key, contradicted
+
+
+def _success_of(row: dict[str, Any]) -> object:
+    verdict = row.get("status")
+    success = verdict.get("success") if isinstance(verdict, dict) else None
+    return success if isinstance(success, bool) else None
+
+
+def _no_row(status: BatchStatus) -> str:
+    return f"Batch {status.batch_id} has ended ({status.status}) without a row for this item."
+
+
+def _contradiction(status: BatchStatus) -> str:
+    return f"Batch {status.batch_id} has ended ({status.status}) with rows for this item that contradict each other."
+
+
+def _unreadable(status: BatchStatus, success: object, message: str) -> str:
+    said = f" The row says: {message}" if message else ""
+    return (
+        f"Batch {status.batch_id} has ended with status {status.status!r} and success {success!r} in this item's row, "
+        f"which cannot be read as either.{said}"
+    )

@@ -1,0 +1,176 @@
+"""The one task that an upload runs in: it owns the task group, so that no generator and no client has to."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import AsyncIterable, Callable, Coroutine, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+import anyio.abc
+
+from ._batch import BatchRun, BatchTools, Results
+from ._errors import QuartileError
+from ._intake import Intake, ReadyChunk
+from ._outbox import Outbox
+from ._pacing import Slots
+
+
+@dataclass(slots=True, frozen=True)
+class UploadTools:
+    """What an upload needs of its client.
+
+    Attributes:
+        batch: what its batches share.
+        slots: the client's.
+        linger: seconds after which a chunk leaves although it is not full.
+        spawn: starts a task that the client knows of.
+    """
+
+    batch: BatchTools
+    slots: Slots
+    linger: float
+    spawn: Callable[[Supervisor, Coroutine[Any, Any, None]], asyncio.Task[None]]
+
+
+class Supervisor:
+    """Runs one upload: reads, starts a batch as soon as there is a slot, and hands results to the outbox."""
+
+    def __init__(self, items: Iterable[Any] | AsyncIterable[Any], tools: UploadTools) -> None:
+        self._tools = tools
+        self._wake = asyncio.Event()
+        self.outbox = Outbox()
+        self.intake = Intake(
+            items,
+            tools.batch.resource,
+            order=tools.batch.order,
+            max_in_flight=tools.slots.limit,
+            linger=tools.linger,
+            reject=self.outbox.put,
+            wake=self._wake.set,
+        )
+        self._runs: set[BatchRun] = set()
+        self._in_flight = 0
+        self._task: asyncio.Task[None] | None = None
+        self._everything: anyio.CancelScope | None = None
+        self._feeding: anyio.CancelScope | None = None
+        self._stopped = False
+        self.left = False
+        self.error: Exception | None = None
+        """What ended the upload, other than its input's end."""
+
+    @property
+    def in_flight(self) -> int:
+        """Batches being submitted or polled."""
+        return self._in_flight
+
+    @property
+    def ended(self) -> bool:
+        return self._task is not None and self._task.done()
+
+    @property
+    def unaccounted(self) -> Results:
+        """A result for each item that was read and has none in the outbox; complete once this has ended."""
+        return [result for run in self._runs for result in run.unaccounted] + self.intake.unaccounted
+
+    def start(self) -> None:
+        self._task = self._tools.spawn(self, self._run())
+
+    def stop(self) -> None:
+        """Reads and submits no more; what is in flight is finished."""
+        self._stopped = True
+        if self._feeding is not None:
+            self._feeding.cancel()
+
+    def fail(self, error: Exception) -> None:
+        """Ends at once, by an error; the first one counts."""
+        if not self.ended and not self.left:
+            self.error = self.error or error
+            self._cancel()
+
+    async def leave(self) -> None:
+        """Ends at once, and waits until nothing is left of it."""
+        self.left = True
+        if self._task is None:
+            return
+        self._cancel()
+        if not self._task.done():
+            # Shielded: whoever leaves because of a cancellation still waits for the end.
+            with anyio.CancelScope(shield=True):
+                await asyncio.wait([self._task])
+
+    def _cancel(self) -> None:
+        self._stopped = True
+        if self._everything is not None:
+            self._everything.cancel()
+
+    async def _run(self) -> None:
+        try:
+            with anyio.CancelScope() as self._everything:
+                async with anyio.create_task_group() as batches:
+                    if not self._stopped:
+                        await self._feed(batches)
+        finally:
+            self.intake.forget_waiting()
+            self.outbox.close()
+
+    async def _feed(self, batches: anyio.abc.TaskGroup) -> None:
+        with anyio.CancelScope() as self._feeding:
+            async with anyio.create_task_group() as reading:
+                reading.start_soon(self._read, name="quartile_async reader")
+                await self._dispatch(batches)
+
+    async def _read(self) -> None:
+        try:
+            await self.intake.read_all()
+        except Exception as error:  # noqa: BLE001  # it is the input's own, and reaches the consumer as it is
+            self._input_failed(error)
+        except asyncio.CancelledError:
+            if not self._stopped:
+                self._input_failed(QuartileError("The input's own iteration was cancelled; it cannot be read on."))
+            raise
+
+    def _input_failed(self, error: Exception) -> None:
+        self.error = self.error or error
+        self.stop()
+
+    async def _dispatch(self, batches: anyio.abc.TaskGroup) -> None:
+        """Starts batches until the input is used up: one task for a chunk, and only once it has a slot."""
+        while not self.intake.exhausted:
+            self._wake.clear()
+            if not self.intake.has_ready():
+                await self._wake.wait()
+                continue
+            borrower = object()
+            await self._tools.slots.take(borrower)
+            ready = self._take_ready()
+            if ready is None:
+                self._tools.slots.give_back(borrower)
+                continue
+            run = BatchRun(ready.chunk, self._tools.batch, functools.partial(self._deliver, ready))
+            self._runs.add(run)
+            self._in_flight += 1
+            batches.start_soon(self._run_batch, run, ready, borrower, name="quartile_async batch")
+
+    def _take_ready(self) -> ReadyChunk | None:
+        try:
+            return self.intake.take_ready()
+        except Exception as error:  # noqa: BLE001  # checking items runs the user's own validators
+            self.fail(error)
+            return None
+
+    async def _run_batch(self, run: BatchRun, ready: ReadyChunk, borrower: object) -> None:
+        try:
+            await run.run()
+            self._runs.discard(run)
+        except Exception as error:  # noqa: BLE001  # whatever it is, it ends this upload and reaches its consumer
+            self.fail(error)
+        finally:
+            self._in_flight -= 1
+            self._tools.slots.give_back(borrower)
+            self._tools.batch.order.leave(ready.ticket)
+
+    def _deliver(self, ready: ReadyChunk, results: Results) -> None:
+        self.outbox.put(results, ready.parcel)

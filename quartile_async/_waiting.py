@@ -1,0 +1,120 @@
+"""Asking for one batch until it has ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+import anyio
+
+from ._api import Api, UnusableEndError
+from ._errors import (
+    APIError,
+    AuthenticationError,
+    ClientClosedError,
+    ConfigurationError,
+    PermissionDeniedError,
+    QuartileError,
+    QuotaExceededError,
+    RateLimitError,
+    TransportError,
+)
+from ._polling import ProcessingTimes
+from ._resources import Resource
+from ._results import BatchStatus
+
+HOPELESS = (
+    AuthenticationError,
+    PermissionDeniedError,
+    QuotaExceededError,
+    RateLimitError,
+    ConfigurationError,
+    ClientClosedError,
+)
+"""Errors that no other request of this client can survive."""
+
+
+@dataclass(slots=True, frozen=True)
+class WaitLimits:
+    """How long a batch is waited for.
+
+    Attributes:
+        deadline: seconds after which a batch that has not ended is given up.
+        grace: seconds for which 404 means "not visible yet" (contract, "Ask for a batch").
+    """
+
+    deadline: float
+    grace: float
+
+
+class BatchGivenUpError(TransportError):
+    """A batch whose end was not learned, and which may still be carried out."""
+
+
+class BatchWait:
+    """Waits for batches of one resource, at the pace that the server's processing times suggest."""
+
+    def __init__(self, api: Api, resource: Resource[Any], times: ProcessingTimes, limits: WaitLimits) -> None:
+        self._api = api
+        self._resource = resource
+        self._times = times
+        self._limits = limits
+
+    async def until_finished(
+        self, batch_id: str, check: Callable[[BatchStatus], object] = lambda status: None
+    ) -> BatchStatus:
+        """Asks until the batch has ended; `check` as for `Api.get_batch`.
+
+        An answer that is no answer about the batch (a gateway's page, a lost connection) says nothing about it.
+
+        Raises:
+            BatchGivenUpError: it had not ended at the deadline, or is not known to the server.
+            UnusableEndError: it has ended, and the rows cannot be used.
+            AuthenticationError and the other errors in `HOPELESS`.
+        """
+        clock = asyncio.get_running_loop().time
+        start, last_seen, seen = clock(), 0.0, "nothing"
+        while True:
+            age = clock() - start
+            await anyio.sleep(max(0.0, min(self._times.wait(age), self._limits.deadline - age)))
+            asked = clock() - start
+            try:
+                status = await self._api.get_batch(batch_id, self._resource, check)
+            except (*HOPELESS, UnusableEndError):
+                raise
+            except QuartileError as error:
+                age, seen = clock() - start, str(error)
+                if _denies_the_batch(error) and age - last_seen >= self._limits.grace:
+                    raise BatchGivenUpError(self._lost(batch_id, seen)) from error
+            else:
+                if status.finished:
+                    self._times.learn(last_seen, asked)
+                    return status
+                age, last_seen, seen = clock() - start, asked, status.status
+            if age >= self._limits.deadline:
+                raise BatchGivenUpError(self._overdue(batch_id, seen))
+
+    def _overdue(self, batch_id: str, seen: str) -> str:
+        return (
+            f"Batch {batch_id} had not ended after {self._limits.deadline:g} s (last answer: {seen}). It may still "
+            f"complete: ask for it later with client.wait({batch_id!r})."
+        )
+
+    def _lost(self, batch_id: str, seen: str) -> str:
+        return (
+            f"Batch {batch_id} was taken, but the server has not known it for {self._limits.grace:g} s: {seen} "
+            f"Whether its items were processed is not known; ask once more later with client.get_batch({batch_id!r})."
+        )
+
+
+def _denies_the_batch(error: QuartileError) -> bool:
+    """Whether the server itself says that this request cannot be answered, as with 404."""
+    if not isinstance(error, APIError) or error.status is None:
+        return False
+    return HTTPStatus.BAD_REQUEST <= error.status < HTTPStatus.INTERNAL_SERVER_ERROR and error.status not in (
+        HTTPStatus.REQUEST_TIMEOUT,
+        HTTPStatus.TOO_EARLY,
+    )
