@@ -140,17 +140,23 @@ def error_of(answer: Answer, *, submits: bool) -> APIError:
     return error
 
 
+_KINDS: dict[int, tuple[type[APIError], str]] = {
+    HTTPStatus.UNAUTHORIZED: (AuthenticationError, "The access token was refused: get a new one."),
+    HTTPStatus.FORBIDDEN: (PermissionDeniedError, "Ask the vendor what this key and user may do."),
+    HTTPStatus.TOO_MANY_REQUESTS: (
+        RateLimitError,
+        "Send what is unaccounted for after that time, or allow a longer pause (max_pause).",
+    ),
+}
+
+
 def _kind_and_advice(status: int, words: str) -> tuple[type[APIError], str]:
-    if status == HTTPStatus.UNAUTHORIZED:
-        if is_about_the_key(words):
-            return AuthenticationError, "Check the subscription key."
-        return AuthenticationError, "The access token was refused: get a new one."
-    if status == HTTPStatus.FORBIDDEN:
-        if "quota" in words.casefold():
-            return QuotaExceededError, "Nothing is accepted until then; send what is unaccounted for afterwards."
-        return PermissionDeniedError, "Ask the vendor what this key and user may do."
-    if status == HTTPStatus.TOO_MANY_REQUESTS:
-        return RateLimitError, "Send what is unaccounted for after that time, or allow a longer pause (max_pause)."
+    if status == HTTPStatus.UNAUTHORIZED and is_about_the_key(words):
+        return AuthenticationError, "Check the subscription key."
+    if status == HTTPStatus.FORBIDDEN and "quota" in words.casefold():
+        return QuotaExceededError, "Nothing is accepted until then; send what is unaccounted for afterwards."
+    if status in _KINDS:
+        return _KINDS[status]
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return ServerError, "Try again later."
     if status < HTTPStatus.BAD_REQUEST:

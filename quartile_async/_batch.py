@@ -150,7 +150,9 @@ class BatchRun:
         self._pending[:1] = [rest] if len(rest) else []
         self._deliver(
             [
-                ItemResult(part.indexes[position], part.items[position], Outcome.REJECTED, f"Refused by the server: {why}")
+                ItemResult(
+                    part.indexes[position], part.items[position], Outcome.REJECTED, f"Refused by the server: {why}"
+                )
                 for position, why in sorted(refused.items())
             ]
         )

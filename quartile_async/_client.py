@@ -87,7 +87,9 @@ class QuartileClient:
     ) -> None:
         _check_at_least(1, max_in_flight=max_in_flight, max_tries=max_tries)
         _check_at_least(0.0, linger=linger, not_visible_grace=not_visible_grace, max_pause=max_pause)
-        _check_at_least(0.001, batch_deadline=batch_deadline, request_timeout=request_timeout, max_retry_time=max_retry_time)
+        _check_at_least(
+            0.001, batch_deadline=batch_deadline, request_timeout=request_timeout, max_retry_time=max_retry_time
+        )
         self._account = account
         self._linger = linger
         self._wait_limits = WaitLimits(deadline=batch_deadline, grace=not_visible_grace)
@@ -161,8 +163,10 @@ class QuartileClient:
             ConfigurationError: `items` cannot be read item by item.
         """
         self._check_open()
-        labels = {"account": self._account, "resource": resource.path}
-        batch = BatchTools(self._api, resource, self._wait_for(resource), self._order_of(resource), BatchCounts(), labels)
+        labels: dict[str, object] = {"account": self._account, "resource": resource.path}
+        batch = BatchTools(
+            self._api, resource, self._wait_for(resource), self._order_of(resource), BatchCounts(), labels
+        )
         return Upload(items, UploadTools(batch, self._slots, self._linger, self._spawn))
 
     async def submit(self, resource: Resource[T], items: Sequence[Any]) -> str:
@@ -224,7 +228,7 @@ class QuartileClient:
         return task
 
 
-def _check_at_least(least: float, **settings: float) -> None:
+def _check_at_least(least: float, **settings: object) -> None:
     for name, value in settings.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < float("inf"):
             raise ConfigurationError(f"{name}={value!r} cannot be used: give a number of at least {least:g}.")

@@ -44,9 +44,7 @@ def match(chunk: Chunk, status: BatchStatus, resource: Resource[Any], *, resent:
             outcome, message, process, row_id = Outcome.UNKNOWN, _contradiction(status), None, None
         else:
             outcome, message, process, row_id = read_row(row, status)
-        results.append(
-            ItemResult(index, item, outcome, message, process, row_id, status.batch_id, row, False, resent)
-        )
+        results.append(ItemResult(index, item, outcome, message, process, row_id, status.batch_id, row, False, resent))
     matched = len(rows.keys() & set(chunk.keys))
     return Matched(results, len(status.rows) - matched, matched > 0 or not status.rows)
 
@@ -57,7 +55,12 @@ def read_row(row: dict[str, Any], status: BatchStatus) -> tuple[Outcome, str, st
     row_id = row.get("id")
     row_id = row_id if isinstance(row_id, str) else None
     if not isinstance(verdict, dict):
-        return Outcome.UNKNOWN, f"Batch {status.batch_id} has ended; this item's row has no readable status.", None, row_id
+        return (
+            Outcome.UNKNOWN,
+            f"Batch {status.batch_id} has ended; this item's row has no readable status.",
+            None,
+            row_id,
+        )
     success, message, process = verdict.get("success"), verdict.get("message"), verdict.get("process")
     message = message if isinstance(message, str) else ""
     process = process if isinstance(process, str) else None

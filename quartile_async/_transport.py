@@ -7,15 +7,15 @@ import contextlib
 import ipaddress
 import logging
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import aiohttp
 import anyio
 from yarl import URL
 
-from ._answers import Answer, error_of, excerpt, is_about_the_key, pause_named, words_of
+from ._answers import EXCERPT, Answer, error_of, excerpt, is_about_the_key, pause_named, words_of
 from ._auth import MOST_RENEWALS, Tokens
 from ._errors import APIError, ClientClosedError, ConfigurationError, ProtocolError, QuartileError, TransportError
 from ._pacing import Gate
@@ -71,6 +71,21 @@ class _Body(aiohttp.BytesPayload):
         await super().write_with_length(writer, content_length)
 
 
+@dataclass(slots=True, frozen=True)
+class _Request(Generic[R]):
+    """One request, however often it is tried; one with a body submits something."""
+
+    method: str
+    path: str
+    read: Callable[[Answer], R]
+    body: bytes | None = None
+    delivery: Delivery = field(default_factory=Delivery)
+
+    @property
+    def submits(self) -> bool:
+        return self.body is not None
+
+
 class Transport:
     """Sends requests with the client's credentials, through its gate, until they are answered or hopeless."""
 
@@ -116,27 +131,25 @@ class Transport:
         Raises:
             QuartileError: the failure of the last try.
         """
-        attempt = await retried(
-            lambda: self._attempt("GET", path, read, None, Delivery()), limits=self._limits, may_send_again=True
-        )
-        return _value(attempt)
+        request = _Request("GET", path, read)
+        return _value(await retried(lambda: self._attempt(request), limits=self._limits, may_send_again=True))
 
     async def submit(
         self, path: str, body: bytes, read: Callable[[Answer], R], *, may_send_again: bool, delivery: Delivery
     ) -> R:
         """Sends JSON with PATCH until it is taken; else like `get`.
 
-        Args:
-            may_send_again: whether a try that may have arrived may be repeated.
-            delivery: is kept up to date, also when this is cancelled. A submit that is on the wire then gets a
-                moment to end, and `read` is called with its answer.
+        `may_send_again` tells whether a try that may have arrived may be repeated. `delivery` is kept up to date,
+        also when this is cancelled: a submit that is on the wire then gets a moment to end, and `read` is called
+        with its answer.
 
         Raises:
             QuartileError: the failure of the last try, with `may_have_been_sent` true when any try may have arrived.
         """
+        request = _Request("PATCH", path, read, body, delivery)
 
         async def once() -> Attempt[R]:
-            attempt = await self._attempt("PATCH", path, read, body, delivery)
+            attempt = await self._attempt(request)
             delivery.ended(attempt.error)
             return attempt
 
@@ -150,32 +163,25 @@ class Transport:
         if self._session is not None:
             await self._session.close()
 
-    async def _attempt(
-        self, method: str, path: str, read: Callable[[Answer], R], body: bytes | None, delivery: Delivery
-    ) -> Attempt[R]:
+    async def _attempt(self, request: _Request[R]) -> Attempt[R]:
         """One try. Waiting at the gate and replacing a refused token are not counted as tries."""
         refusals = 0
         while True:
             await self._gate.passed()
             token = await self._tokens.get()
             try:
-                if body is None:
-                    answer = await self._send(method, path, None, token)
-                else:
-                    exchange = self._send(method, path, _Body(body, delivery), token)
-                    answer = await _finish_what_is_on_the_wire(exchange, delivery, read)
+                answer = await self._exchange(request, token)
                 if answer.status < HTTPStatus.MULTIPLE_CHOICES:
-                    return Attempt(read(answer))
-            except (TransportError, ProtocolError) as error:
-                return Attempt(error=self._without_secrets(error))
-            error = self._without_secrets(error_of(answer, submits=body is not None))
+                    return Attempt(request.read(answer))
+            except (TransportError, ProtocolError) as failure:
+                return Attempt(error=self._without_secrets(failure))
             pause = pause_named(answer.headers, words_of(answer))
             if self._closes_the_gate(answer.status, pause):
                 continue
-            if self._renews_the_token(answer, token, refusals):
+            if refusals < MOST_RENEWALS and self._renews_the_token(answer, token):
                 refusals += 1
                 continue
-            return Attempt(error=error, pause=pause)
+            return Attempt(error=self._without_secrets(error_of(answer, submits=request.submits)), pause=pause)
 
     def _closes_the_gate(self, status: int, pause: float | None) -> bool:
         pause = PAUSE_WITHOUT_A_NAME if pause is None else pause
@@ -185,28 +191,33 @@ class Transport:
         self._gate.close_for(pause)
         return True
 
-    def _renews_the_token(self, answer: Answer, token: str, refusals: int) -> bool:
+    def _renews_the_token(self, answer: Answer, token: str) -> bool:
         if answer.status != HTTPStatus.UNAUTHORIZED or is_about_the_key(words_of(answer)):
             return False
-        return refusals < MOST_RENEWALS and self._tokens.refuse(token)
+        return self._tokens.refuse(token)
 
-    async def _send(self, method: str, path: str, payload: _Body | None, token: str) -> Answer:
-        request = f"{method} {self._base}{path}"
+    async def _exchange(self, request: _Request[Any], token: str) -> Answer:
+        exchange = self._send(request, token)
+        return await (_finish_what_is_on_the_wire(exchange, request) if request.submits else exchange)
+
+    async def _send(self, request: _Request[Any], token: str) -> Answer:
+        url = self._base + request.path
+        name = f"{request.method} {url}"
         session = self._open_session()
         try:
             async with session.request(
-                method,
-                URL(self._base + path, encoded=True),
-                data=payload,
+                request.method,
+                URL(url, encoded=True),
+                data=None if request.body is None else _Body(request.body, request.delivery),
                 headers={"Authorization": f"Bearer {token}"},
                 allow_redirects=False,
             ) as response:
-                content = await _limited_body(response, request)
-                answer = Answer(request, response.status, response.headers, content)
+                content = await _limited_body(response, name, submits=request.submits)
+                answer = Answer(name, response.status, response.headers, content)
         except (aiohttp.ClientError, OSError, RuntimeError) as error:  # a TimeoutError is an OSError
             if self._closed:  # what is raised under a session that is being closed varies
                 raise ClientClosedError("The client was closed during the request.") from error
-            failure: QuartileError = _transport_error(request, error, submits=payload is not None)
+            failure = _transport_error(name, error, submits=request.submits)
             if not isinstance(error, aiohttp.ClientResponseError):
                 raise failure from error
         else:
@@ -258,7 +269,8 @@ def checked_base_url(base_url: str) -> str:
         raise ConfigurationError("base_url may not have a user, a password, a query or a fragment.")
     if url.scheme == "http" and not _is_loopback(host):
         raise ConfigurationError(
-            f"base_url={base_url!r} would send the credentials unencrypted. Use https://; http:// is for this machine only."
+            f"base_url={base_url!r} would send the credentials unencrypted. Use https://; http:// is for this "
+            "machine only."
         )
     return str(url).rstrip("/")
 
@@ -270,22 +282,20 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-async def _finish_what_is_on_the_wire(
-    exchange: Coroutine[Any, Any, Answer], delivery: Delivery, read: Callable[[Answer], object]
-) -> Answer:
-    """Awaits a submit. Cancelled, it lets one that is on the wire end within a moment: its answer has the batch's id."""
+async def _finish_what_is_on_the_wire(exchange: Coroutine[Any, Any, Answer], request: _Request[Any]) -> Answer:
+    """Awaits a submit. Cancelled, it gives one that is on the wire a moment: the answer has the batch's id."""
     task = asyncio.get_running_loop().create_task(exchange, name="quartile_async submit")
     try:
         await asyncio.wait([task])
     except asyncio.CancelledError:
         with anyio.CancelScope(shield=True):
-            if delivery.on_the_wire:
+            if request.delivery.on_the_wire:
                 await asyncio.wait([task], timeout=LAST_MOMENT)
             task.cancel()
             await asyncio.wait([task])
         if not task.cancelled() and task.exception() is None and task.result().status < HTTPStatus.MULTIPLE_CHOICES:
             with contextlib.suppress(ProtocolError):
-                read(task.result())
+                request.read(task.result())
         raise
     return task.result()
 
@@ -296,26 +306,27 @@ def _value(attempt: Attempt[R]) -> R:
     return attempt.value  # type: ignore[return-value]  # an attempt without an error has a value
 
 
-async def _limited_body(response: aiohttp.ClientResponse, request: str) -> bytes:
+async def _limited_body(response: aiohttp.ClientResponse, name: str, *, submits: bool) -> bytes:
     content = bytearray()
     while part := await response.content.readany():
         content += part
         if len(content) > MOST_BODY:
             response.close()
             raise ProtocolError(
-                f"The answer to {request} is longer than {MOST_BODY} bytes, and was not read: {excerpt(repr(content[:100]))}",
-                may_have_been_sent=response.method != "GET",
+                f"The answer to {name} is longer than {MOST_BODY} bytes, and was not read on: "
+                f"{excerpt(repr(bytes(content[:EXCERPT])))}",
+                may_have_been_sent=submits,
             )
     return bytes(content)
 
 
-def _transport_error(request: str, error: Exception, *, submits: bool) -> TransportError:
+def _transport_error(name: str, error: Exception, *, submits: bool) -> TransportError:
     refused = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
     in_doubt = submits and not refused
     outcome = "The server may have taken the batch all the same. " if in_doubt else ""
     what = "the time ran out" if isinstance(error, TimeoutError) else excerpt(str(error)) or "the connection was lost"
     return TransportError(
-        f"{request} got no answer ({type(error).__name__}): {what}. {outcome}Check base_url and the network.",
+        f"{name} got no answer ({type(error).__name__}): {what}. {outcome}Check base_url and the network.",
         may_have_been_sent=in_doubt,
     )
 

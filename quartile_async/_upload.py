@@ -220,7 +220,8 @@ def checked_items(items: Any) -> Any:
     """
     if isinstance(items, Mapping | str | bytes | BaseModel):
         raise ConfigurationError(
-            f"The items are a single {type(items).__name__}. Give an iterable, or an async iterable, of mappings or models."
+            f"The items are a single {type(items).__name__}. Give an iterable, or an async iterable, of mappings "
+            "or models."
         )
     if not isinstance(items, Iterable | AsyncIterable):
         raise ConfigurationError(

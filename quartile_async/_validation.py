@@ -75,7 +75,7 @@ class ItemCodec:
         except ValidationError as error:
             problems.update(_problems(error))
         except Exception:  # noqa: BLE001  # a user's own validator may raise anything; it is met again one by one
-            pass
+            return None
         return None
 
     def _validate_each(
