@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
-from ._errors import AuthenticationError, ClientClosedError, ConfigurationError
+from ._errors import AuthenticationError, ClientClosedError, ConfigurationError, QuartileError
 
 TokenProvider: TypeAlias = Callable[[], Awaitable[str]]
 """An async function that gives a valid access token. It is called again when the server refuses the last one."""
@@ -66,6 +66,10 @@ class Tokens:
         await asyncio.wait([renewal])
         if renewal.cancelled():
             raise ClientClosedError("The client was closed while an access token was being fetched.")
+        failure = renewal.exception()
+        if isinstance(failure, QuartileError):
+            # One each: an upload that ends by an error puts its own items on it.
+            raise type(failure)(str(failure)) from failure.__cause__
         return renewal.result()
 
     def refuse(self, token: str) -> bool:

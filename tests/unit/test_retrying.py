@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from quartile_async import APIError, AuthenticationError, ProtocolError, QuartileError, ServerError, TransportError
+from quartile_async._retrying import BASE, LONGEST, Attempt, RetryLimits, is_worth_another_try, retried, waits
+
+in_virtual_time = pytest.mark.looptime
+
+LIMITS = RetryLimits(tries=5, seconds=60.0, longest_pause=300.0)
+
+
+@pytest.mark.parametrize(
+    ("error", "worth_it", "worth_it_when_sent_once"),
+    [
+        (None, False, False),
+        (TransportError("refused"), True, True),
+        (TransportError("lost", may_have_been_sent=True), True, False),
+        (ProtocolError("no id", may_have_been_sent=True), True, False),
+        (ServerError("502", status=502, may_have_been_sent=True), True, False),
+        (ServerError("500", status=500), True, True),
+        (ServerError("501", status=501), False, False),
+        (APIError("408", status=408, may_have_been_sent=True), True, False),
+        (APIError("425", status=425), True, True),
+        (APIError("400", status=400), False, False),
+        (APIError("422", status=422), False, False),
+        (AuthenticationError("401", status=401), False, False),
+        (QuartileError("else"), False, False),
+    ],
+)
+def test_only_what_may_pass_is_tried_again_and_what_may_have_arrived_only_where_that_is_harmless(
+    error: QuartileError | None, worth_it: bool, worth_it_when_sent_once: bool
+) -> None:
+    assert is_worth_another_try(error, may_send_again=True) is worth_it
+    assert is_worth_another_try(error, may_send_again=False) is worth_it_when_sent_once
+
+
+def test_waits_have_full_jitter_up_to_a_cap(monkeypatch) -> None:
+    monkeypatch.setattr("backoff.full_jitter", lambda longest: longest)
+    generator = waits()
+    next(generator)
+
+    longest = [generator.send(Attempt()) for _ in range(7)]
+
+    assert longest == [BASE, BASE * 2, BASE * 4, BASE * 8, LONGEST, LONGEST, LONGEST]
+
+
+def test_a_pause_that_the_server_named_is_a_lower_bound_of_the_wait() -> None:
+    for _ in range(100):
+        generator = waits()
+        next(generator)
+        assert 12.0 <= generator.send(Attempt(pause=12.0)) <= 12.0 + BASE
+
+
+class Failing:
+    """Fails so many times, then succeeds; keeps the times of its calls."""
+
+    def __init__(self, failures: int, *, pause: float | None = None, lasts: float = 0.0) -> None:
+        self.failures, self.pause, self.lasts, self.times = failures, pause, lasts, []
+
+    async def __call__(self) -> Attempt[str]:
+        self.times.append(asyncio.get_running_loop().time())
+        await asyncio.sleep(self.lasts)
+        if len(self.times) > self.failures:
+            return Attempt("value")
+        return Attempt(error=TransportError(f"failure {len(self.times)}"), pause=self.pause)
+
+
+@in_virtual_time
+async def test_a_first_try_that_succeeds_is_the_only_one() -> None:
+    once = Failing(0)
+
+    assert (await retried(once, limits=LIMITS, may_send_again=True)).value == "value"
+    assert len(once.times) == 1
+
+
+@in_virtual_time
+async def test_failures_are_tried_again_until_one_succeeds() -> None:
+    once = Failing(3)
+
+    assert (await retried(once, limits=LIMITS, may_send_again=True)).value == "value"
+    assert len(once.times) == 4
+
+
+@in_virtual_time
+async def test_tries_are_capped_in_number_and_the_last_failure_is_given() -> None:
+    once = Failing(100)
+
+    attempt = await retried(once, limits=LIMITS, may_send_again=True)
+
+    assert len(once.times) == 5
+    assert str(attempt.error) == "failure 5"
+
+
+@in_virtual_time
+async def test_tries_are_capped_in_time() -> None:
+    once = Failing(100, lasts=25.0)
+
+    await retried(once, limits=LIMITS, may_send_again=True)
+
+    assert len(once.times) == 3
+
+
+@in_virtual_time
+async def test_a_named_pause_is_waited_for() -> None:
+    once = Failing(1, pause=40.0)
+
+    await retried(once, limits=LIMITS, may_send_again=True)
+
+    first, second = once.times
+    assert second - first >= 40.0
+
+
+@in_virtual_time
+async def test_a_pause_beyond_the_limit_is_not_waited_for() -> None:
+    once = Failing(1, pause=301.0)
+
+    attempt = await retried(once, limits=LIMITS, may_send_again=True)
+
+    assert attempt.error is not None
+    assert len(once.times) == 1
