@@ -57,7 +57,7 @@ class BatchRun:
         self._pending = [chunk]
         """The parts without results yet; the first one is under way."""
         self._delivery = Delivery()
-        self._older = {key: note for key in chunk.keys if (note := tools.order.older_write(key))}
+        self._older = tools.order.older_writes(chunk.keys)
 
     async def run(self) -> None:
         """Ends when each item has its result.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from ._chunking import Chunk
 from ._keys import row_keys
@@ -12,6 +12,9 @@ from ._results import BatchStatus, ItemResult, Outcome
 
 SAYS_YES = frozenset({"SUCCESS", "PARTIAL"})
 SAYS_NO = frozenset({"SUCCESS", "PARTIAL", "FAILED"})
+
+Reading: TypeAlias = tuple[Outcome, str, str | None, str | None]
+"""Outcome, message, process and id."""
 
 
 @dataclass(slots=True)
@@ -35,25 +38,36 @@ def match(chunk: Chunk, status: BatchStatus, resource: Resource[Any], *, resent:
     An item whose row is missing, unreadable or contradicted by another row is UNKNOWN, never a success.
     """
     rows, contradicted = _by_key(status.rows, resource.key)
+    batch_id, says_yes = status.batch_id, status.status in SAYS_YES
     results = []
+    missing = 0
     for index, item, key in zip(chunk.indexes, chunk.items, chunk.keys, strict=True):
         row = rows.get(key)
-        if row is None:
-            outcome, message, process, row_id = Outcome.UNKNOWN, _no_row(status), None, None
-        elif key in contradicted:
-            outcome, message, process, row_id = Outcome.UNKNOWN, _contradiction(status), None, None
-        else:
-            outcome, message, process, row_id = read_row(row, status)
-        results.append(ItemResult(index, item, outcome, message, process, row_id, status.batch_id, row, False, resent))
-    matched = len(rows.keys() & set(chunk.keys))
+        # The usual row is read right here: a call for each item would cost as much as all else in this loop.
+        if says_yes and row is not None and key not in contradicted and type(verdict := row.get("status")) is dict:
+            message, process, row_id = verdict.get("message"), verdict.get("process"), row.get("id")
+            if verdict.get("success") is True and type(message) is type(process) is type(row_id) is str:
+                results.append(
+                    ItemResult(index, item, Outcome.SUCCEEDED, message, process, row_id, batch_id, row, False, resent)
+                )
+                continue
+        missing += row is None
+        reading = _contradicted(status) if key in contradicted else read_row(row, status)
+        results.append(ItemResult(index, item, *reading, batch_id, row, False, resent))
+    matched = len(results) - missing
     return Matched(results, len(status.rows) - matched, matched > 0 or not status.rows)
 
 
-def read_row(row: dict[str, Any], status: BatchStatus) -> tuple[Outcome, str, str | None, str | None]:
+def read_row(row: dict[str, Any] | None, status: BatchStatus) -> Reading:
     """Outcome, message, process and id of one row. Nothing but `true` is a success."""
-    verdict = row.get("status")
-    row_id = row.get("id")
-    row_id = row_id if isinstance(row_id, str) else None
+    if row is None:
+        return (
+            Outcome.UNKNOWN,
+            f"Batch {status.batch_id} has ended ({status.status}) without a row for this item.",
+            None,
+            None,
+        )
+    verdict, row_id = row.get("status"), _text(row.get("id"))
     if not isinstance(verdict, dict):
         return (
             Outcome.UNKNOWN,
@@ -61,14 +75,20 @@ def read_row(row: dict[str, Any], status: BatchStatus) -> tuple[Outcome, str, st
             None,
             row_id,
         )
-    success, message, process = verdict.get("success"), verdict.get("message"), verdict.get("process")
-    message = message if isinstance(message, str) else ""
-    process = process if isinstance(process, str) else None
+    success, message, process = (
+        verdict.get("success"),
+        _text(verdict.get("message")) or "",
+        _text(verdict.get("process")),
+    )
     if success is True and status.status in SAYS_YES:
         return Outcome.SUCCEEDED, message, process, row_id
     if success is False and status.status in SAYS_NO:
         return Outcome.FAILED, message, process, row_id
     return Outcome.UNKNOWN, _unreadable(status, success, message), process, row_id
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _by_key(rows: list[dict[str, Any]], names: tuple[str, ...]) -> tuple[dict[Any, dict[str, Any]], set[Any]]:
@@ -91,12 +111,9 @@ def _success_of(row: dict[str, Any]) -> object:
     return success if isinstance(success, bool) else None
 
 
-def _no_row(status: BatchStatus) -> str:
-    return f"Batch {status.batch_id} has ended ({status.status}) without a row for this item."
-
-
-def _contradiction(status: BatchStatus) -> str:
-    return f"Batch {status.batch_id} has ended ({status.status}) with rows for this item that contradict each other."
+def _contradicted(status: BatchStatus) -> Reading:
+    message = f"Batch {status.batch_id} has ended ({status.status}) with rows for this item that contradict each other."
+    return Outcome.UNKNOWN, message, None, None
 
 
 def _unreadable(status: BatchStatus, success: object, message: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 
@@ -54,9 +55,14 @@ class KeyOrder:
 
     def leave(self, ticket: Ticket) -> None:
         """The chunk has ended, or will never be sent: the next writes to its keys may go."""
+        if not ticket.ready:
+            # It will not be sent, but what came before it is still under way: it leaves when that has ended.
+            ticket._on_ready = functools.partial(self.leave, ticket)
+            return
+        last = self._last
         for key in ticket._keys:
-            if self._last.get(key) is ticket:
-                del self._last[key]
+            if last[key] is ticket:
+                del last[key]
         for follower in ticket._followers:
             follower._waits_for -= 1
             if follower.ready:
@@ -70,10 +76,13 @@ class KeyOrder:
         while len(self._given_up) > MOST_GIVEN_UP:
             self._given_up.popitem(last=False)
 
-    def older_write(self, key: Key) -> str | None:
-        """A sentence about an older write to this key that was given up, and may still land; None without one."""
-        if not self._given_up or key not in self._given_up:
-            return None
-        batch_id = self._given_up[key]
-        batch = f"batch {batch_id}" if batch_id else "a batch whose id was never learned"
-        return f"An older write of this key ({batch}) was given up and may still land after this one."
+    def older_writes(self, keys: Iterable[Key]) -> dict[Key, str]:
+        """For each key of which an older write was given up, and may still land, a sentence about it."""
+        if not self._given_up:
+            return {}
+        return {key: _may_still_land(self._given_up[key]) for key in keys if key in self._given_up}
+
+
+def _may_still_land(batch_id: str | None) -> str:
+    batch = f"batch {batch_id}" if batch_id else "a batch whose id was never learned"
+    return f"An older write of this key ({batch}) was given up and may still land after this one."

@@ -8,13 +8,18 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 from blockbuster import BlockBuster, blockbuster_ctx
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["pytester"]
 
 # Machines differ, and so does one machine from moment to moment: a slow example is no failure.
-settings.register_profile("default", deadline=None)
+settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("default")
+
+
+def pytest_configure() -> None:
+    # Otherwise looptime's plugin, asking for a loop before a synchronous test, makes one that nobody closes.
+    asyncio.set_event_loop(None)
 
 
 @pytest.fixture(autouse=True)

@@ -37,6 +37,23 @@ def test_a_write_that_shares_several_keys_with_another_waits_for_it_once() -> No
     assert second.ready
 
 
+def test_a_waiting_write_that_is_given_up_does_not_let_newer_ones_past_what_is_under_way() -> None:
+    order = KeyOrder()
+    under_way = order.enter([("a",)], nothing)
+    given_up = order.enter([("a",)], nothing)
+    queued = order.enter([("a",)], nothing)
+
+    order.leave(given_up)
+    newer = order.enter([("a",)], nothing)
+    assert (queued.ready, newer.ready) == (False, False)
+
+    order.leave(under_way)
+    assert (queued.ready, newer.ready) == (True, False)
+
+    order.leave(queued)
+    assert newer.ready
+
+
 @given(key_sets, st.data())
 def test_no_two_ready_tickets_share_a_key_and_each_key_is_served_in_order(
     sets: list[list[tuple[int]]], data: st.DataObject
@@ -62,11 +79,12 @@ def test_no_two_ready_tickets_share_a_key_and_each_key_is_served_in_order(
 def test_an_older_write_that_was_given_up_is_remembered_within_a_bound(monkeypatch) -> None:
     monkeypatch.setattr(_ordering, "MOST_GIVEN_UP", 2)
     order = KeyOrder()
-    assert order.older_write(("a",)) is None
+    assert order.older_writes([("a",)]) == {}
 
     order.give_up([("a",), ("b",)], "5349b4ddd2781d08c09890f3")
     order.give_up([("c",)], None)
+    notes = order.older_writes([("a",), ("b",), ("c",), ("d",)])
 
-    assert order.older_write(("a",)) is None  # the oldest is forgotten
-    assert "5349b4ddd2781d08c09890f3" in (order.older_write(("b",)) or "")
-    assert "never learned" in (order.older_write(("c",)) or "")
+    assert list(notes) == [("b",), ("c",)], "the oldest is forgotten"
+    assert "5349b4ddd2781d08c09890f3" in notes["b",]
+    assert "never learned" in notes["c",]

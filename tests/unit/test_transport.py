@@ -96,9 +96,7 @@ async def test_prefix_and_address_are_settings(server: aioresponses) -> None:
 
 
 @pytest.mark.parametrize("status", [404, 405])
-async def test_a_wrong_path_names_the_other_spelling(
-    server: aioresponses, client: QuartileClient, status: int
-) -> None:
+async def test_a_wrong_path_names_the_other_spelling(server: aioresponses, client: QuartileClient, status: int) -> None:
     server.patch(SUBMIT, status=status, payload={"detail": "Not Found"})
 
     with pytest.raises(APIError) as caught:
@@ -266,9 +264,7 @@ async def test_tokens_that_are_refused_for_ever_end_in_an_authentication_error(s
     assert len(calls(server)) <= 4
 
 
-async def test_an_answer_that_is_too_long_is_not_read_on(
-    server: aioresponses, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_answer_that_is_too_long_is_not_read_on(server: aioresponses, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("quartile_async._transport.MOST_BODY", 1_000)
     server.get(BATCH, body=b"x" * 1_001, repeat=True)
 
@@ -296,9 +292,7 @@ async def test_secrets_that_the_server_quotes_are_blanked_everywhere(
 
 
 @in_virtual_time
-async def test_no_error_of_aiohttps_carries_the_headers_along(
-    server: aioresponses, client: QuartileClient
-) -> None:
+async def test_no_error_of_aiohttps_carries_the_headers_along(server: aioresponses, client: QuartileClient) -> None:
     request = aiohttp.RequestInfo(  # what aiohttp itself puts on such an error
         url=BATCH,  # type: ignore[arg-type]  # any printable thing will do
         method="GET",
