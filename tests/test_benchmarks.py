@@ -35,7 +35,8 @@ def ask(batch_id: str) -> bytes:
 
 def test_a_small_run_counts_every_item_of_every_client_on_the_server(tmp_path: Path) -> None:
     report = tmp_path / "figures.json"
-    command = [sys.executable, "-m", "benchmarks", "--items", str(ITEMS), "--runs", "1", "--json", str(report)]
+    options = ["--items", str(ITEMS), "--runs", "1", "--json", str(report)]
+    command = [sys.executable, "-m", "benchmarks", *options]
 
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
 
@@ -171,7 +172,7 @@ def test_a_client_that_fails_fails_the_command(
     assert said in capsys.readouterr().err
 
 
-def test_a_missing_orjson_is_said_clearly(
+def test_it_says_clearly_that_orjson_is_missing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("benchmarks.runner.find_spec", lambda name: None)
@@ -223,7 +224,7 @@ def run(name: str, *, wall: float = 1.0, cpu: float = 1.0, peak_mb: float = 1.0)
 
 
 def test_ratios_are_taken_within_a_round_and_then_their_median() -> None:
-    # The machine is ten times as slow in the second round: medians of the figures would compare across rounds.
+    # The machine is ten times as slow in the second round: medians of figures would compare across rounds.
     rounds = [
         {"a": run("a", cpu=2.0), "b": run("b", cpu=1.0)},
         {"a": run("a", cpu=30.0), "b": run("b", cpu=10.0)},
@@ -348,9 +349,11 @@ class Written(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.data = b""
+        self.changed = asyncio.Event()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.data += data
+        self.changed.set()
 
     def is_closing(self) -> bool:
         return False
@@ -366,12 +369,19 @@ def test_requests_are_answered_in_whatever_pieces_they_come(piece: int) -> None:
     assert transport.data.count(b"HTTP/1.1 200 OK\r\n") == 3
 
 
-async def test_a_held_back_answer_still_comes_before_the_next_one() -> None:
-    connection, transport = Connection(Service(submit_latency=0.01)), Written()
-    connection.connection_made(transport)
-    body = orjson.dumps(list(items(1)))
-    connection.data_received(SUBMIT + b"\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-    connection.data_received(b"GET /counts HTTP/1.1\r\n\r\n")
-    assert transport.data == b""
-    await asyncio.sleep(0.1)
+def test_a_held_back_answer_still_comes_before_the_next_one() -> None:
+    transport = Written()
+
+    async def two_requests() -> None:
+        connection = Connection(Service(submit_latency=0.01))
+        connection.connection_made(transport)
+        body = orjson.dumps(list(items(1)))
+        connection.data_received(SUBMIT + b"\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        connection.data_received(b"GET /counts HTTP/1.1\r\n\r\n")
+        assert transport.data == b""
+        while b"received" not in transport.data:
+            transport.changed.clear()
+            await transport.changed.wait()
+
+    asyncio.run(two_requests())
     assert transport.data.index(b'"batchId"') < transport.data.index(b'"received"')

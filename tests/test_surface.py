@@ -1,0 +1,122 @@
+"""What the package shows to the outside."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import quartile_async
+
+ROOT = Path(__file__).parents[1]
+
+PUBLIC = {
+    "APIError", "AuthenticationError", "BatchStatus", "ClientClosedError", "ConfigurationError", "ItemResult",
+    "JournalError", "MASTERLIST", "MasterlistItem", "Outcome", "PermissionDeniedError", "Progress", "ProtocolError",
+    "QuartileClient", "QuartileError", "QuotaExceededError", "RateLimitError", "Resource", "ServerError", "Summary",
+    "TransportError", "UNMANAGED_ASINS", "UNMANAGED_CAMPAIGNS", "Upload",
+}  # fmt: skip
+
+
+def test_the_public_names_are_those_of_the_manual() -> None:
+    assert set(quartile_async.__all__) == PUBLIC
+    for name in PUBLIC:
+        value = getattr(quartile_async, name)
+        if isinstance(value, type):
+            assert value.__module__ == "quartile_async"
+
+
+@pytest.mark.parametrize(
+    ("child", "parent"),
+    [
+        ("ConfigurationError", "QuartileError"),
+        ("TransportError", "QuartileError"),
+        ("ProtocolError", "QuartileError"),
+        ("ClientClosedError", "QuartileError"),
+        ("JournalError", "QuartileError"),
+        ("APIError", "QuartileError"),
+        ("AuthenticationError", "APIError"),
+        ("PermissionDeniedError", "APIError"),
+        ("QuotaExceededError", "APIError"),
+        ("RateLimitError", "APIError"),
+        ("ServerError", "APIError"),
+    ],
+)
+def test_the_error_tree_is_the_one_that_is_drawn(child: str, parent: str) -> None:
+    assert issubclass(getattr(quartile_async, child), getattr(quartile_async, parent))
+    assert issubclass(quartile_async.QuartileError, Exception)
+
+
+def test_importing_the_package_imports_no_extra_and_no_emulator() -> None:
+    code = (
+        "import sys, quartile_async;"
+        "unwanted = {'typer', 'rich', 'duckdb', 'pytest', 'quartile_async.emulator', 'aiohttp.web_app'} & set(sys.modules);"
+        "sys.exit(f'imported: {unwanted}' if unwanted - {'aiohttp.web_app'} else 0)"
+    )
+
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_the_changelog_has_the_version() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+
+    assert re.search(r"^## \[Unreleased\]", changelog, re.MULTILINE)
+    assert re.search(rf"^## \[{re.escape(quartile_async.__version__)}\]|^## \[Unreleased\]", changelog, re.MULTILINE)
+
+
+def imports_of(file: Path) -> set[str]:
+    return set(re.findall(r"^\s*(?:from|import) ([\w.]+)", file.read_text(), re.MULTILINE))
+
+
+@pytest.mark.parametrize(
+    ("library", "files"), [("aiohttp", {"_transport.py"}), ("backoff", {"_retrying.py"}), ("duckdb", {"files.py"})]
+)
+def test_one_file_each_opens_aiohttp_backoff_and_duckdb(library: str, files: set[str]) -> None:
+    package = ROOT / "quartile_async"
+    found = {
+        str(file.relative_to(package))
+        for file in package.rglob("*.py")
+        if library in {name.split(".")[0] for name in imports_of(file)} and "emulator" not in file.parts
+    }
+
+    assert found == files
+
+
+def test_the_emulator_shares_no_code_with_the_client() -> None:
+    for file in (ROOT / "quartile_async" / "emulator").rglob("*.py"):
+        assert not {name for name in imports_of(file) if name.startswith("quartile_async")} - {
+            "quartile_async.emulator"
+        }
+        assert "from .._" not in file.read_text()
+        assert "from .. " not in file.read_text()
+
+
+FLOORS = [
+    {"_errors", "_results", "_resources"},
+    {"_keys", "_answers", "_auth", "_pacing", "_polling"},
+    {"_validation", "_chunking", "_ordering", "_retrying"},
+    {"_matching", "_transport"},
+    {"_api"},
+    {"_waiting"},
+    {"_batch"},
+    {"_intake"},
+    {"_outbox"},
+    {"_supervisor"},
+    {"_upload"},
+    {"_client"},
+]
+
+
+def test_every_room_of_the_house_imports_only_downwards() -> None:
+    floor_of = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+    package = ROOT / "quartile_async"
+    assert {file.stem for file in package.glob("_*.py")} - {"__init__", "__main__"} == set(floor_of)
+    for room, floor in floor_of.items():
+        text = (package / f"{room}.py").read_text()
+        for imported in re.findall(r"^from \.(_\w+) import", text, re.MULTILINE):
+            assert floor_of[imported] < floor or {imported, room} <= {"_errors", "_results", "_resources"}, (
+                f"{room} imports {imported}"
+            )

@@ -1,0 +1,57 @@
+"""Checked by mypy and pyright, and never run: what users write has the types they expect."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, assert_type
+
+from quartile_async import (
+    MASTERLIST,
+    UNMANAGED_ASINS,
+    BatchStatus,
+    ItemResult,
+    MasterlistItem,
+    Outcome,
+    Progress,
+    QuartileClient,
+    QuartileError,
+    Resource,
+    Summary,
+    Upload,
+)
+
+
+async def token() -> str:
+    return "token"
+
+
+async def items() -> AsyncIterator[dict[str, object]]:
+    yield {"asin": "B01N5IB20Q"}
+
+
+async def uses() -> None:
+    async with QuartileClient(subscription_key="key", auth=token, max_in_flight=4, account="acme") as client:
+        assert_type(client, QuartileClient)
+        upload = client.upload(MASTERLIST, [{"asin": "B01N5IB20Q"}])
+        assert_type(upload, Upload[MasterlistItem])
+        async with upload as entered:
+            assert_type(entered, Upload[MasterlistItem])
+            async for result in entered:
+                assert_type(result, ItemResult[MasterlistItem])
+                assert_type(result.outcome, Outcome)
+                assert_type(result.ok, bool)
+                assert_type(result.row, dict[str, Any] | None)
+        assert_type(upload.progress, Progress)
+        assert_type(upload.unaccounted, list[ItemResult[MasterlistItem]])
+        assert_type(await client.upload(UNMANAGED_ASINS, items()).collect(), list[ItemResult[dict[str, Any]]])
+        assert_type(await client.upload(MASTERLIST, items()).summary(), Summary)
+        assert_type(await client.submit(MASTERLIST, [{"asin": "B01N5IB20Q"}]), str)
+        assert_type(await client.get_batch("id"), BatchStatus)
+        assert_type(await client.wait("id", MASTERLIST), BatchStatus)
+    assert_type(QuartileClient.from_env(max_in_flight=4), QuartileClient)
+    assert_type(Resource("a/b", item=MasterlistItem, key="asin"), Resource[MasterlistItem])
+
+
+def reads(error: QuartileError) -> None:
+    assert_type(error.may_have_been_sent, bool)
+    assert_type(error.unaccounted, list[ItemResult[Any]])
