@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ipaddress
 import logging
 from collections.abc import Callable, Coroutine
@@ -171,6 +170,7 @@ class Transport:
             token = await self._tokens.get()
             try:
                 answer = await self._exchange(request, token)
+                request.delivery.on_the_wire = False
                 if answer.status < HTTPStatus.MULTIPLE_CHOICES:
                     return Attempt(request.read(answer))
             except (TransportError, ProtocolError) as failure:
@@ -289,15 +289,30 @@ async def _finish_what_is_on_the_wire(exchange: Coroutine[Any, Any, Answer], req
         await asyncio.wait([task])
     except asyncio.CancelledError:
         with anyio.CancelScope(shield=True):
+            # aiohttp writes the body in a task of its own: one that is about to start does so within a turn.
+            await asyncio.sleep(0)
             if request.delivery.on_the_wire:
                 await asyncio.wait([task], timeout=LAST_MOMENT)
             task.cancel()
             await asyncio.wait([task])
-        if not task.cancelled() and task.exception() is None and task.result().status < HTTPStatus.MULTIPLE_CHOICES:
-            with contextlib.suppress(ProtocolError):
-                request.read(task.result())
+        if not task.cancelled():
+            _learn_from_the_end(task, request)
         raise
     return task.result()
+
+
+def _learn_from_the_end(task: asyncio.Task[Answer], request: _Request[Any]) -> None:
+    """What an exchange that ended after its request was cancelled says about its delivery."""
+    error: BaseException | None = task.exception()
+    if error is None:
+        answer = task.result()
+        try:
+            if answer.status >= HTTPStatus.MULTIPLE_CHOICES:
+                raise error_of(answer, submits=request.submits)
+            request.read(answer)
+        except QuartileError as failure:
+            error = failure
+    request.delivery.ended(error if isinstance(error, QuartileError) else None)
 
 
 def _value(attempt: Attempt[R]) -> R:

@@ -138,7 +138,8 @@ async def test_leaving_while_the_gate_is_closed(way: Way) -> None:
         async with nothing_is_left(emulator), client_for(emulator, max_in_flight=2) as client:
             upload = client.upload(MASTERLIST, items(500))
             await way(client, upload, lambda: len(emulator.requests) >= 1)
-            assert all(result.not_sent for result in upload.unaccounted)
+            # What went out beside the first, before the gate closed, was taken; of that the id is known.
+            assert all(result.not_sent or result.batch_id for result in upload.unaccounted)
 
 
 @pytest.mark.parametrize("way", [by_cancellation, by_a_cancel_scope, by_a_timeout, by_closing_the_client])
