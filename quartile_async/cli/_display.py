@@ -1,0 +1,109 @@
+"""What a person sees: progress while it runs, and the summary."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from .. import Progress, QuartileError, Summary, Upload
+
+REFRESH = 0.1
+"""Seconds between two looks at the progress, on a terminal."""
+
+PLAIN_EVERY = 5.0
+"""Seconds between two lines, where standard error is no terminal."""
+
+MOST_MESSAGES = 5
+
+
+@contextlib.contextmanager
+def display(upload: Upload[Any], total: int, console: Console) -> Iterator[None]:
+    """Shows the progress of an upload for as long as the block runs. `total` is about how many items there are."""
+    with _bar(upload, total, console) if console.is_terminal else _lines(upload, total, console):
+        yield
+
+
+@contextlib.contextmanager
+def _bar(upload: Upload[Any], total: int, console: Console) -> Iterator[None]:
+    columns = (BarColumn(bar_width=None), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[counts]}"))
+    with Bar(*columns, console=console, expand=True) as bar:
+        task = bar.add_task("upload", total=total, counts="")
+
+        def update() -> None:
+            progress = upload.progress
+            # The total goes by lines; quoted line breaks make it too large, and the end mends it.
+            bar.update(task, completed=progress.done, total=max(total, progress.read), counts=_short(progress))
+
+        with _repeated(update, REFRESH):
+            yield
+        update()
+        bar.update(task, total=upload.progress.done)
+
+
+@contextlib.contextmanager
+def _lines(upload: Upload[Any], total: int, console: Console) -> Iterator[None]:
+    def report() -> None:
+        progress = upload.progress
+        console.print(f"{progress.done} of about {total} items: {_short(progress)}", soft_wrap=True)
+
+    with _repeated(report, PLAIN_EVERY):
+        yield
+
+
+def _short(progress: Progress) -> str:
+    counts = {
+        "ok": progress.succeeded,
+        "failed": progress.failed,
+        "rejected": progress.rejected,
+        "unknown": progress.unknown,
+    }
+    told = [f"{count} {name}" for name, count in counts.items() if count or name == "ok"]
+    return f"{progress.rate:,.0f}/s  {', '.join(told)}"
+
+
+@contextlib.contextmanager
+def _repeated(function: Any, seconds: float) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+
+    def again() -> None:
+        nonlocal timer
+        function()
+        timer = loop.call_later(seconds, again)
+
+    timer = loop.call_later(seconds, again)
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def print_summary(
+    summary: Summary, console: Console, *, results: Path | None, interrupted: bool, error: Exception | None
+) -> None:
+    """The counts, the most frequent reasons, and how it ended."""
+    rate = summary.items / summary.seconds if summary.seconds else 0.0
+    how = "stopped by an error" if error else "interrupted" if interrupted else "done"
+    console.print(
+        f"{summary.items} items in {summary.batches} batches, {summary.seconds:.1f} s ({rate:,.0f} items/s): {how}."
+    )
+    for outcome in ("succeeded", "failed", "rejected", "unknown"):
+        if (count := getattr(summary, outcome)) or outcome == "succeeded":
+            console.print(f"{count:>10} {outcome}")
+    for message, count in sorted(summary.messages.items(), key=lambda entry: -entry[1])[:MOST_MESSAGES]:
+        console.print(f"{count:>10} × {escape(message)}", soft_wrap=True)
+    if len(summary.messages) > MOST_MESSAGES:
+        console.print(f"{'':>10} and {len(summary.messages) - MOST_MESSAGES} other messages.")
+    if results is not None:
+        console.print(f"Each item's result: {results}", soft_wrap=True)
+    if error is not None:
+        kind = "" if isinstance(error, QuartileError) else f"{type(error).__name__}: "
+        console.print(f"[red]Error:[/red] {escape(kind + str(error))}", soft_wrap=True)
+        console.print("Items without a result are counted as unknown; those that were not sent can be sent again.")

@@ -1,0 +1,169 @@
+"""One upload of a file, from the terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio.to_thread
+import typer
+from pydantic_core import to_json
+from rich.console import Console
+
+from .. import ConfigurationError, QuartileClient, Resource, Summary, Upload
+from .._results import ItemResult, Tally
+from ..files import ItemFile, ResultWriter, read_items
+from ._display import display, print_summary
+
+BLOCK = 500
+"""Results that are written in one go."""
+
+LAST_MOMENT = 10.0
+"""Seconds that what is in flight gets to end after the first Ctrl-C."""
+
+
+@dataclass(slots=True, frozen=True)
+class Job:
+    """What to upload, and how.
+
+    Attributes:
+        file: the items.
+        resource: what they are.
+        settings: of the client, beside what the environment says.
+        results: where each result is written.
+        as_json: whether the counts are printed to standard output.
+    """
+
+    file: Path
+    resource: Resource[Any]
+    settings: dict[str, Any]
+    results: Path | None = None
+    as_json: bool = False
+
+
+@dataclass(slots=True)
+class Ending:
+    """How an upload ended: its counts, those whose result was not learned (also counted as unknown), and why."""
+
+    summary: Summary
+    unaccounted: int = 0
+    interrupted: bool = False
+    error: Exception | None = None
+
+    @property
+    def complete(self) -> bool:
+        return self.summary.succeeded == self.summary.items
+
+
+async def run_job(job: Job, console: Console) -> Ending:
+    """Uploads the file, shows progress, writes results and prints the summary.
+
+    Raises:
+        ConfigurationError, OSError: the file or a setting cannot be used; nothing was sent.
+    """
+    client = QuartileClient.from_env(**job.settings)
+    source = await anyio.to_thread.run_sync(_opened_source, job)
+    with contextlib.ExitStack() as stack:
+        writer = None
+        if job.results is not None:
+            _check_results(job)
+            writer = stack.enter_context(ResultWriter(job.results, source.columns, complete=source.complete))
+        async with client:
+            ending = await _Run(client.upload(job.resource, source), writer, console).run(await source.estimate())
+    print_summary(ending.summary, console, results=job.results, interrupted=ending.interrupted, error=ending.error)
+    if job.as_json:
+        typer.echo(to_json(_counts(ending.summary)).decode())
+    return ending
+
+
+def _opened_source(job: Job) -> ItemFile:
+    if job.file.is_dir():
+        raise ConfigurationError(f"{job.file} is a folder. Name a file of items.")
+    fields = job.resource.item.model_fields if job.resource.item is not None else {}
+    return read_items(job.file, required=[name for name, field in fields.items() if field.is_required()])
+
+
+def _check_results(job: Job) -> None:
+    if job.results is not None and job.results.exists() and job.results.samefile(job.file):
+        raise ConfigurationError(f"--results {job.results} is the input itself. Name another file.")
+
+
+def _counts(summary: Summary) -> dict[str, Any]:
+    names = ("items", "succeeded", "failed", "rejected", "unknown", "batches")
+    return {name: getattr(summary, name) for name in names} | {"seconds": round(summary.seconds, 3)}
+
+
+class _Run:
+    """An upload under way: takes its results, and listens to Ctrl-C."""
+
+    def __init__(self, upload: Upload[Any], writer: ResultWriter | None, console: Console) -> None:
+        self._upload = upload
+        self._writer = writer
+        self._console = console
+        self._tally = Tally()
+        self._block: list[ItemResult[Any]] = []
+        self._interrupted = 0
+        self._last_moment: asyncio.TimerHandle | None = None
+
+    async def run(self, total: int) -> Ending:
+        loop = asyncio.get_running_loop()
+        started, error = loop.time(), None
+        with self._listening(), display(self._upload, total, self._console):
+            try:
+                await self._take_results()
+            except asyncio.CancelledError:
+                if not self._interrupted:
+                    raise
+            except Exception as failure:  # noqa: BLE001  # whatever ended it, what is known is still written and told
+                error = failure
+            unaccounted = self._upload.unaccounted
+            self._block += unaccounted
+            await self._write()
+        seconds, batches = loop.time() - started, self._upload.progress.batches_submitted
+        summary = self._tally.summary(batches=batches, seconds=seconds)
+        return Ending(summary, len(unaccounted), bool(self._interrupted), error)
+
+    async def _take_results(self) -> None:
+        async with self._upload as upload:
+            async for result in upload:
+                self._block.append(result)
+                if len(self._block) >= BLOCK:
+                    await self._write()
+
+    async def _write(self) -> None:
+        block, self._block = self._block, []
+        self._tally.add(block)
+        if self._writer is not None:
+            await anyio.to_thread.run_sync(self._writer.write, block)
+
+    @contextlib.contextmanager
+    def _listening(self) -> Iterator[None]:
+        """Ctrl-C once: send nothing more, and wait a moment for what is in flight. Twice: leave now."""
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+
+        def interrupt() -> None:
+            self._interrupted += 1
+            if self._interrupted == 1:
+                self._console.print("Interrupted: waiting for what is in flight. Ctrl-C again leaves now.")
+                self._upload.stop()
+                self._last_moment = loop.call_later(LAST_MOMENT, task.cancel)
+            elif self._interrupted == 2:
+                task.cancel()
+
+        try:
+            loop.add_signal_handler(signal.SIGINT, interrupt)
+        except NotImplementedError:  # Windows: Ctrl-C then arrives as KeyboardInterrupt
+            yield
+            return
+        try:
+            yield
+        finally:
+            loop.remove_signal_handler(signal.SIGINT)
+            if self._last_moment is not None:
+                self._last_moment.cancel()

@@ -1,0 +1,342 @@
+"""Tables of items in, and results out.
+
+`read_items` reads CSV (comma, semicolon, tab or bar; UTF-8, with or without BOM) and JSON Lines, lazily and off the
+event loop. A record that cannot be read stands in its place as a `MalformedRow`, and costs only itself.
+`ResultWriter` writes results as they come, as CSV or JSON Lines.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+import anyio.to_thread
+from pydantic_core import from_json, to_json
+
+from ._errors import ConfigurationError
+from ._results import ItemResult, Outcome
+
+DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+CSV_SUFFIXES, JSON_LINES_SUFFIXES = (".csv", ".tsv", ".txt"), (".jsonl", ".ndjson")
+
+BLOCK = 1_000
+"""Records that are read in one go in the worker thread."""
+
+MOST_LINES = 100
+"""The most lines that a quoted cell may span; beyond it, a quote was not closed."""
+
+OWN_COLUMNS = ("index", "line", "outcome", "message", "process", "id", "batch_id")
+OTHER_FIELDS = "other_fields"
+
+
+class Row(dict[str, Any]):
+    """A record; `line` is where it begins in its file, counted from 1."""
+
+    __slots__ = ("line",)
+
+    def __init__(self, fields: Iterable[tuple[str, Any]] | Mapping[str, Any], line: int) -> None:
+        super().__init__(fields)
+        self.line = line
+
+
+class MalformedRow(ValueError):
+    """A record that cannot be read; uploading it gives a REJECTED result with this reason.
+
+    Attributes:
+        line: where it begins in its file, counted from 1.
+        text: the record as it stands there, cut after 200 characters.
+    """
+
+    def __init__(self, reason: str, *, line: int, text: str) -> None:
+        super().__init__(reason)
+        self.line = line
+        self.text = text.rstrip("\r\n")[:200]
+
+
+class ItemFile:
+    """The records of a file, in order, as an async iterable of `Row` and `MalformedRow`.
+
+    It can be iterated more than once; each time the file is opened anew, and closed at the end.
+
+    Attributes:
+        path: the file.
+        columns: the names of the fields: the header's, or those in the first 1,000 records of JSON Lines.
+        complete: whether records can have no other fields than those.
+    """
+
+    def __init__(self, path: Path, columns: tuple[str, ...], delimiter: str | None) -> None:
+        self.path = path
+        self.columns = columns
+        self.complete = delimiter is not None
+        self._delimiter = delimiter
+
+    async def __aiter__(self) -> AsyncIterator[Row | MalformedRow]:
+        file = await anyio.to_thread.run_sync(_opened, self.path)
+        try:
+            records = _records(file, self._delimiter)
+            while block := await anyio.to_thread.run_sync(lambda: list(itertools.islice(records, BLOCK))):
+                for record in block:
+                    yield record
+        finally:
+            file.close()
+
+    async def estimate(self) -> int:
+        """About how many records the file has, by its lines."""
+        return await anyio.to_thread.run_sync(_count_lines, self.path, int(self.complete))
+
+
+def read_items(path: str | Path, *, required: Iterable[str] = ()) -> ItemFile:
+    """Opens a table of items. Reads only its beginning; that is quick, but it is file access.
+
+    Args:
+        path: a file whose suffix tells its format: .csv, .tsv, .txt or .jsonl, .ndjson.
+        required: columns that a CSV file must have.
+
+    Raises:
+        ConfigurationError: the file cannot be used; the message says why and what to do.
+        OSError: it cannot be opened.
+    """
+    path = Path(path)
+    if path.suffix.lower() in JSON_LINES_SUFFIXES:
+        return ItemFile(path, _fields_at_the_beginning(path), None)
+    if path.suffix.lower() not in CSV_SUFFIXES:
+        raise ConfigurationError(
+            f"{path.name}: the suffix {path.suffix!r} says nothing of the format. Give a file that ends in one of "
+            f"{', '.join(CSV_SUFFIXES + JSON_LINES_SUFFIXES)}."
+        )
+    delimiter = _sniffed_delimiter(path)
+    with _opened(path) as file:
+        return ItemFile(path, _checked_header(path, file, delimiter, tuple(required)), delimiter)
+
+
+def _opened(path: Path) -> IO[str]:
+    # What is not UTF-8 survives as surrogates, so that it costs its own record and not the file.
+    return path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
+
+
+def _sniffed_delimiter(path: Path) -> str:
+    import duckdb  # here, because it is large, and part of the extra `cli`
+
+    if not path.stat().st_size:
+        raise ConfigurationError(f"{path.name} is empty. Its first line must name the columns.")
+    with duckdb.connect() as database:
+        found = database.execute(
+            "SELECT Delimiter FROM sniff_csv(?, all_varchar = true, ignore_errors = true)", [_literal(path)]
+        ).fetchone()
+    delimiter = str(found[0]) if found else ""
+    if delimiter not in DELIMITERS:
+        raise ConfigurationError(
+            f"{path.name}: the columns seem to be separated by {delimiter!r}. Separate them by "
+            f"{', '.join(DELIMITERS.values())}."
+        )
+    return delimiter
+
+
+def _literal(path: Path) -> str:
+    # DuckDB takes *, ? and [ in a name for a pattern.
+    return "".join(f"[{char}]" if char in "*?[" else char for char in str(path.absolute()))
+
+
+def _checked_header(path: Path, file: IO[str], delimiter: str, required: tuple[str, ...]) -> tuple[str, ...]:
+    header = _header(file, delimiter)
+    found = f"{path.name} has the columns {', '.join(map(repr, header))} (separated by {DELIMITERS[delimiter]})"
+    if missing := [name for name in required if name not in header]:
+        raise ConfigurationError(f"{found}; {', '.join(map(repr, missing))} must be there too, spelled like this.")
+    if "" in header or len(set(header)) < len(header):
+        raise ConfigurationError(f"{found}. Give each column a name of its own.")
+    if not _is_text(header):
+        raise ConfigurationError(f"{path.name} is not in UTF-8. Save it as 'CSV UTF-8'.")
+    return header
+
+
+def _header(file: IO[str], delimiter: str) -> tuple[str, ...]:
+    """The names of the columns: the first line that is not blank."""
+    try:
+        for cells in csv.reader(itertools.islice(file, MOST_LINES), delimiter=delimiter, strict=True):
+            if any(cells):
+                return tuple(cell.strip() for cell in cells)
+    except csv.Error as error:
+        raise ConfigurationError(f"The first line, which must name the columns, cannot be read: {error}.") from None
+    return ()
+
+
+def _records(file: IO[str], delimiter: str | None) -> Iterator[Row | MalformedRow]:
+    return _json_records(file) if delimiter is None else _csv_records(file, delimiter)
+
+
+class _Lines:
+    """The lines of a file; those of a record that went wrong can be given back."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+        self._given_back: deque[str] = deque()
+        self._record: list[str] = []
+        self.number = 0
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> str:
+        if len(self._record) >= MOST_LINES:
+            raise csv.Error(f"a quote is not closed within {MOST_LINES} lines")
+        line = self._given_back.popleft() if self._given_back else next(self._file)
+        self.number += 1
+        self._record.append(line)
+        return line
+
+    def begin_record(self) -> int:
+        """A new record begins; gives the number of its first line."""
+        self._record = []
+        return self.number + 1
+
+    def give_back_all_but_the_first(self) -> str:
+        """Gives the record's first line; the others will be read again."""
+        first, *others = self._record
+        self._given_back.extendleft(reversed(others))
+        self.number -= len(others)
+        return first
+
+
+def _csv_records(file: IO[str], delimiter: str) -> Iterator[Row | MalformedRow]:
+    lines = _Lines(file)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    header: tuple[str, ...] = ()
+    while True:
+        line = lines.begin_record()
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield MalformedRow(f"The record cannot be read: {error}.", line=line, text=lines.give_back_all_but_the_first())
+            continue
+        if not any(cells):
+            continue
+        if not header:
+            header = tuple(cell.strip() for cell in cells)
+        elif len(cells) != len(header):
+            # Where a quote was not closed, the lines that it swallowed are records of their own.
+            text = lines.give_back_all_but_the_first()
+            yield MalformedRow(f"The record has {len(cells)} cells, the header {len(header)}.", line=line, text=text)
+        elif not _is_text(cells):
+            yield MalformedRow("The record is not in UTF-8.", line=line, text=ascii(delimiter.join(cells)))
+        else:
+            yield Row(zip(header, cells, strict=True), line)
+
+
+def _json_records(file: IO[str]) -> Iterator[Row | MalformedRow]:
+    for line, text in enumerate(file, 1):
+        if not text.strip():
+            continue
+        try:
+            content = from_json(text.encode("utf-8", "surrogateescape"), allow_inf_nan=False)
+        except ValueError as error:
+            yield MalformedRow(f"The line is not JSON: {error}.", line=line, text=ascii(text))
+            continue
+        if isinstance(content, dict):
+            yield Row(content, line)
+        else:
+            yield MalformedRow("The line is JSON, but not an object.", line=line, text=text)
+
+
+def _is_text(cells: Iterable[str]) -> bool:
+    return not any("\udc80" <= char <= "\udcff" for cell in cells if not cell.isascii() for char in cell)
+
+
+def _fields_at_the_beginning(path: Path) -> tuple[str, ...]:
+    with _opened(path) as file:
+        first = itertools.islice(_json_records(file), BLOCK)
+        return tuple(dict.fromkeys(name for record in first if isinstance(record, Row) for name in record))
+
+
+def _count_lines(path: Path, headers: int) -> int:
+    with path.open("rb") as file:
+        blocks = iter(lambda: file.read(1 << 20), b"")
+        lines, last = 0, b"\n"
+        for block in blocks:
+            lines += block.count(b"\n")
+            last = block[-1:]
+    return max(0, lines + (last != b"\n") - headers)
+
+
+class ResultWriter:
+    """Writes results to a file, as CSV or as JSON Lines by its suffix. Use it with `with`.
+
+    Each result has the columns index (from 0), line (of the input, where it is known), outcome, message, process,
+    id, batch_id, and the item's own. An own column with the name of one of these is called "item." and its name. The
+    message of a REJECTED result begins with its record number, counted from 1, and its line.
+
+    Args:
+        path: ends in .csv, .tsv or .jsonl, .ndjson. An existing file is replaced.
+        columns: the item's own columns.
+        complete: whether items can have no other fields; else these stand in the column other_fields as JSON.
+
+    Raises:
+        ConfigurationError: the suffix is another.
+        OSError: the file cannot be written.
+    """
+
+    def __init__(self, path: str | Path, columns: Sequence[str], *, complete: bool = True) -> None:
+        self._path = Path(path)
+        suffix = self._path.suffix.lower()
+        if suffix not in (*CSV_SUFFIXES, *JSON_LINES_SUFFIXES):
+            raise ConfigurationError(f"{self._path.name}: results are written as .csv or .jsonl.")
+        self._as_json = suffix in JSON_LINES_SUFFIXES
+        self._names = {name: f"item.{name}" if name in OWN_COLUMNS else name for name in columns}
+        others = () if complete else (OTHER_FIELDS,)
+        self._columns = (*OWN_COLUMNS, *self._names.values(), *others)
+        self._file = self._path.open("w", encoding="utf-8", errors="surrogateescape", newline="")
+        self._csv = csv.writer(self._file, delimiter="\t" if suffix == ".tsv" else ",", lineterminator="\n")
+        if not self._as_json:
+            self._csv.writerow(self._columns)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def write(self, results: Iterable[ItemResult[Any]]) -> None:
+        """Writes results, and sees to it that they are in the file."""
+        records = map(self._record, results)
+        if self._as_json:
+            self._file.writelines(to_json(record).decode() + "\n" for record in records)
+        else:
+            self._csv.writerows([_cell(record.get(column)) for column in self._columns] for record in records)
+        self._file.flush()
+
+    def _record(self, result: ItemResult[Any]) -> dict[str, Any]:
+        line = getattr(result.item, "line", None)
+        message = result.message
+        if result.outcome is Outcome.REJECTED:
+            place = f"record {result.index + 1}" + (f" (line {line})" if line else "")
+            message = f"{place}: {message}"
+        record = {
+            "index": result.index,
+            "line": line,
+            "outcome": str(result.outcome),
+            "message": message,
+            "process": result.process,
+            "id": result.id,
+            "batch_id": result.batch_id,
+        }
+        return record | self._own_fields(result.item)
+
+    def _own_fields(self, item: Any) -> dict[str, Any]:
+        if not isinstance(item, Mapping):
+            return {}
+        own = {self._names[name]: value for name, value in item.items() if name in self._names}
+        if others := {name: value for name, value in item.items() if name not in self._names}:
+            own[OTHER_FIELDS] = others
+        return own
+
+
+def _cell(value: Any) -> Any:
+    return value if value is None or isinstance(value, str | int | float) else to_json(value).decode()
