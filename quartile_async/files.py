@@ -91,7 +91,7 @@ class ItemFile:
 
 
 def read_items(path: str | Path, *, required: Iterable[str] = ()) -> ItemFile:
-    """Opens a table of items. Reads only its beginning; that is quick, but it is file access.
+    """Opens a table of items, and reads its beginning: on an event loop, call it in a worker thread.
 
     Args:
         path: a file whose suffix tells its format: .csv, .tsv, .txt or .jsonl, .ndjson.
