@@ -213,7 +213,9 @@ def _csv_records(file: IO[str], delimiter: str) -> Iterator[Row | MalformedRow]:
         except StopIteration:
             return
         except csv.Error as error:
-            yield MalformedRow(f"The record cannot be read: {error}.", line=line, text=lines.give_back_all_but_the_first())
+            yield MalformedRow(
+                f"The record cannot be read: {error}.", line=line, text=lines.give_back_all_but_the_first()
+            )
             continue
         if not any(cells):
             continue

@@ -29,7 +29,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def quartile_emulator(request: pytest.FixtureRequest) -> Iterator[ThreadedEmulator]:
-    """An emulator of Quartile's batch API, a new one for each test. Batches end at once unless the marker says otherwise."""
+    """An emulator of Quartile's batch API, a new one for each test; batches end at once unless the marker says else."""
     from .emulator import ThreadedEmulator  # here, so that pytest's start does not import a web server
 
     marker = request.node.get_closest_marker("quartile_emulator")

@@ -203,6 +203,6 @@ def test_results_are_written_as_json_lines(tmp_path: Path) -> None:
         writer.write(RESULTS)
     first, second, third = map(json.loads, path.read_text().splitlines())
 
-    assert (first["index"], first["item.index"], first["asin"]) == (0, "7", "a,b\n\"c\"")
+    assert (first["index"], first["item.index"], first["asin"]) == (0, "7", 'a,b\n"c"')
     assert (second["index"], second["line"], second["batch_id"]) == (1, 5, None)
     assert third["other_fields"] == {"extra": {"n": 1}}

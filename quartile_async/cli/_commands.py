@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import enum
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
@@ -23,7 +22,7 @@ RESOURCES: dict[str, Resource[Any]] = {
     "unmanaged-asins": UNMANAGED_ASINS,
     "unmanaged-campaigns": UNMANAGED_CAMPAIGNS,
 }
-ResourceName = enum.StrEnum("ResourceName", {name: name for name in RESOURCES})  # type: ignore[misc]  # made of a table
+ResourceName = Literal["masterlist", "unmanaged-asins", "unmanaged-campaigns"]
 
 app = typer.Typer(
     name="quartile-async",
@@ -53,7 +52,7 @@ def quartile_async(
 @app.command()
 def upload(
     file: Annotated[Path, typer.Argument(help="CSV (comma, semicolon, tab) or JSON Lines.", show_default=False)],
-    resource: Annotated[ResourceName, typer.Option(help="What the file's items are.")] = ResourceName("masterlist"),  # noqa: B008  # an enum member, made once
+    resource: Annotated[ResourceName, typer.Option(help="What the file's items are.")] = "masterlist",
     base_url: Annotated[
         str | None, typer.Option(help="The API's address.", envvar="QUARTILE_BASE_URL", show_default=False)
     ] = None,
@@ -78,7 +77,7 @@ def upload(
     settings: dict[str, Any] = {"max_in_flight": max_in_flight, "batch_paths": batch_paths}
     if base_url:
         settings["base_url"] = base_url
-    job = Job(file, RESOURCES[resource.value], settings, results, as_json)
+    job = Job(file, RESOURCES[resource], settings, results, as_json)
     ending = _run(run_job(job, err))
     if ending.interrupted:
         raise typer.Exit(INTERRUPTED)

@@ -19,7 +19,12 @@ from ._run import Ending, Job, run_job
 
 HEADER = ("asin", "countryCode", "percACoS")
 COUNTRIES = ("US", "US", "US", "CA", "MX", "GB", "DE", "FR", "IT", "ES", "JP")
-INVALID_ROWS = (("B0BADROW01", "US", "0.4"), ("B0BADROW02", "XX", "25.0"), ("B0BADROW03", "DE", ""), ("B0BADROW04", "US"))
+INVALID_ROWS = (
+    ("B0BADROW01", "US", "0.4"),
+    ("B0BADROW02", "XX", "25.0"),
+    ("B0BADROW03", "DE", ""),
+    ("B0BADROW04", "US"),
+)
 DISCONTINUED = "ZZ"
 """Products whose ASIN ends like this are refused by the demo's server before it processes anything (422)."""
 
@@ -52,7 +57,7 @@ async def run_demo(*, items: int, seed: int, max_in_flight: int, as_json: bool, 
 
 def write_catalogue(path: Path, items: int, seed: int) -> None:
     """Writes a CSV of `items` records: realistic ones, and among them a few that are invalid or will be refused."""
-    rng = random.Random(seed)  # noqa: S311  # seeded on purpose
+    rng = random.Random(seed)
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator=os.linesep)
         writer.writerow(HEADER)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,12 @@ def display(upload: Upload[Any], total: int, console: Console) -> Iterator[None]
 
 @contextlib.contextmanager
 def _bar(upload: Upload[Any], total: int, console: Console) -> Iterator[None]:
-    columns = (BarColumn(bar_width=None), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[counts]}"))
+    columns = (
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[counts]}"),
+    )
     with Bar(*columns, console=console, expand=True) as bar:
         task = bar.add_task("upload", total=total, counts="")
 
@@ -70,19 +75,19 @@ def _short(progress: Progress) -> str:
 
 
 @contextlib.contextmanager
-def _repeated(function: Any, seconds: float) -> Iterator[None]:
+def _repeated(function: Callable[[], None], seconds: float) -> Iterator[None]:
     loop = asyncio.get_running_loop()
+    timers: list[asyncio.TimerHandle] = []
 
     def again() -> None:
-        nonlocal timer
         function()
-        timer = loop.call_later(seconds, again)
+        timers[:] = [loop.call_later(seconds, again)]
 
-    timer = loop.call_later(seconds, again)
+    timers.append(loop.call_later(seconds, again))
     try:
         yield
     finally:
-        timer.cancel()
+        timers[0].cancel()
 
 
 def print_summary(

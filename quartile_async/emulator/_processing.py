@@ -105,7 +105,7 @@ class Processor:
         """Takes a batch whose items have been checked."""
         number = next(self._numbers)
         # A stream of its own for each batch: how requests interleave does not change how a batch fares.
-        rng = random.Random(f"{self._seed}/{number}")  # noqa: S311  # seeded on purpose
+        rng = random.Random(f"{self._seed}/{number}")
         processing = self._behaviour.processing
         seconds = processing(rng, items) if callable(processing) else processing
         batch_id = f"{rng.getrandbits(96):024x}"

@@ -98,15 +98,16 @@ class Emulator:
         self.url = ""
 
     def __repr__(self) -> str:
-        return f"<Emulator at {self.url or 'no port yet'}, {len(self.batches)} batches, {len(self.violations)} violations>"
+        return (
+            f"<Emulator at {self.url or 'no port yet'}, {len(self.batches)} batches, {len(self.violations)} violations>"
+        )
 
     async def __aenter__(self) -> Self:
         # A batch's end is a matter of the clock: there is no task to wait for when it stops.
-        self._runner = web.ServerRunner(web.Server(self._handle, access_log=None), shutdown_timeout=0.1)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, self._host, self._port)
-        await site.start()
-        host, port = self._runner.addresses[0][:2]
+        runner = self._runner = web.ServerRunner(web.Server(self._handle, access_log=None), shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, self._host, self._port).start()
+        host, port = runner.addresses[0][:2]
         self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         return self
 

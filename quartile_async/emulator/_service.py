@@ -177,9 +177,7 @@ class Service:
             self._processor.tell_end(batch, map(SCHEMAS[batch.resource].key, batch.items))
             batch.end_told = True
         status = batch.status
-        return Reply(
-            200 if status == "SUCCESS" else 206, {"batchId": batch.id, "status": status, "data": batch.rows}
-        )
+        return Reply(200 if status == "SUCCESS" else 206, {"batchId": batch.id, "status": status, "data": batch.rows})
 
     def _forbidden(self, request: Request, reply: Reply, what: str) -> Reply:
         self.violations.append(Violation(request.method, request.path, what))
@@ -188,4 +186,4 @@ class Service:
 
 def streams(seed: int) -> tuple[random.Random, random.Random]:
     """Random numbers for the secrets and for the faults, apart, so that neither disturbs the other."""
-    return random.Random(f"{seed}/secrets"), random.Random(f"{seed}/faults")  # noqa: S311  # seeded on purpose
+    return random.Random(f"{seed}/secrets"), random.Random(f"{seed}/faults")

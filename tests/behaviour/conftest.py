@@ -46,9 +46,7 @@ async def until(condition: Callable[[], object], seconds: float = 5.0) -> None:
 def connections_to(emulator: Emulator) -> int:
     """How many sockets of this process are connected to the emulator."""
     port = int(emulator.url.rsplit(":", 1)[1])
-    return sum(
-        1 for each in psutil.Process().net_connections("tcp") if each.raddr and each.raddr.port == port
-    )
+    return sum(1 for each in psutil.Process().net_connections("tcp") if each.raddr and each.raddr.port == port)
 
 
 @asynccontextmanager

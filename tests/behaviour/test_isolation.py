@@ -96,7 +96,11 @@ async def test_a_batch_that_the_server_forgot_is_lost_and_costs_no_other() -> No
         client_for(emulator, max_in_flight=1, not_visible_grace=0.1) as client,
     ):
         await client.upload(MASTERLIST, [item(999)]).collect()
-        emulator.add(Fault(on="poll", after=0, times=None, when=lambda request: emulator.batches[1].id in request.path, status=404))
+        emulator.add(
+            Fault(
+                on="poll", after=0, times=None, when=lambda request: emulator.batches[1].id in request.path, status=404
+            )
+        )
         results = await client.upload(MASTERLIST, items(200)).collect()
 
     assert [result.outcome for result in results] == [Outcome.UNKNOWN] * 100 + [Outcome.SUCCEEDED] * 100

@@ -127,7 +127,9 @@ async def test_foreign_rows_are_counted(emulator: Emulator) -> None:
     def one_more(payload: dict[str, Any]) -> dict[str, Any]:
         return {**payload, "data": [*payload["data"], {**payload["data"][0], "asin": "B0FOREIGN1"}]}
 
-    emulator.add(Fault(on="poll", when=lambda request: True, times=None, rewrite=lambda p: one_more(p) if "data" in p else p))
+    emulator.add(
+        Fault(on="poll", when=lambda request: True, times=None, rewrite=lambda p: one_more(p) if "data" in p else p)
+    )
     async with client_for(emulator) as client:
         upload = client.upload(MASTERLIST, items(3))
         results = await upload.collect()

@@ -35,7 +35,11 @@ async def test_an_upload_is_started_once(client: QuartileClient, again: str) -> 
     await upload.collect()
 
     with pytest.raises(QuartileError, match=r"client\.upload") as caught:
-        await ({"collect": upload.collect, "summary": upload.summary}[again]() if again != "iterate" else anext(aiter(upload)))
+        await (
+            {"collect": upload.collect, "summary": upload.summary}[again]()
+            if again != "iterate"
+            else anext(aiter(upload))
+        )
 
     assert isinstance(caught.value, RuntimeError)
 
@@ -116,9 +120,7 @@ async def test_wait_asks_until_the_batch_has_ended() -> None:
 
 
 async def test_many_uploads_on_one_client_at_once(emulator: Emulator, client: QuartileClient) -> None:
-    results = await asyncio.gather(
-        *(client.upload(MASTERLIST, [item(number)]).collect() for number in range(200))
-    )
+    results = await asyncio.gather(*(client.upload(MASTERLIST, [item(number)]).collect() for number in range(200)))
 
     assert all(result.ok for (result,) in results)
     assert emulator.max_in_flight <= 16

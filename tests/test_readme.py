@@ -1,0 +1,129 @@
+"""The manual is true: each block of code in it runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from quartile_async.emulator import ThreadedEmulator
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = [
+    (README[: found.start()].count("\n") + 2, found[1], found[2])
+    for found in re.finditer(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+]
+CATALOGUE = "asin,countryCode,percACoS\nB01N5IB20Q,US,27.5\nB07FZ8S74R,DE,18\nB0,US,12\n"
+
+
+def blocks(language: str, *, tests: bool = False) -> list[object]:
+    return [
+        pytest.param(text, id=f"line {line}")
+        for line, kind, text in BLOCKS
+        if kind == language and ("def test_" in text) is tests
+    ]
+
+
+def environment(emulator: ThreadedEmulator) -> dict[str, str]:
+    return {
+        **os.environ,
+        "QUARTILE_BASE_URL": emulator.url,
+        "QUARTILE_SUBSCRIPTION_KEY": emulator.subscription_key,
+        "QUARTILE_ACCESS_TOKEN": emulator.access_token,
+        "PYTHONWARNINGS": "error",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
+
+
+@pytest.mark.parametrize("script", blocks("python"))
+def test_each_script_runs(script: str, quartile_emulator: ThreadedEmulator, tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(script)
+    (tmp_path / "catalogue.csv").write_text(CATALOGUE)
+
+    done = subprocess.run(
+        [sys.executable, "script.py"],
+        cwd=tmp_path,
+        env=environment(quartile_emulator),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert quartile_emulator.requests, "it talked to the API"
+
+
+@pytest.mark.parametrize("tests", blocks("python", tests=True))
+def test_each_example_of_a_test_passes(tests: str, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(tests)
+    pytester.makeini("[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n")
+
+    result = pytester.runpytest_subprocess("--strict-markers", "-W", "error", "-p", "no:looptime_plugin")
+
+    assert result.ret == 0
+
+
+def command_lines() -> list[object]:
+    lines = [(number, line) for number, kind, text in BLOCKS if kind == "console" for line in text.splitlines()]
+    return [pytest.param(line, id=line[:50]) for _, line in lines if line.startswith("quartile-async ")]
+
+
+@pytest.mark.parametrize("line", command_lines())
+def test_each_command_line_runs(line: str, quartile_emulator: ThreadedEmulator, tmp_path: Path) -> None:
+    (tmp_path / "catalogue.csv").write_text(CATALOGUE)
+    if " emulator" in line:
+        line = f"timeout --signal=INT 2 {line} || [ $? -eq 124 ] || [ $? -eq 130 ]"
+
+    done = subprocess.run(
+        ["bash", "-c", line.replace("demo", "demo --items 200")],
+        cwd=tmp_path,
+        env=environment(quartile_emulator),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode in (0, 1), done.stderr  # 1: the catalogue has a bad row, on purpose
+    assert "Error" not in done.stderr
+
+
+def line_under(mark: str) -> str:
+    return next(text.strip() for _, kind, text in BLOCKS if kind == "console" and mark in README.split(text)[0][-60:])
+
+
+def test_the_two_lines_set_up_all_they_need_and_are_one_line_each() -> None:
+    demo, tests = line_under("<!-- demo line -->"), line_under("<!-- test line -->")
+
+    for line in (demo, tests):
+        assert "\n" not in line
+        assert line.startswith("python3 -m venv .venv && .venv/bin/pip install ")
+    assert demo.endswith("/quartile-async demo")
+    assert "pytest" in tests
+
+
+def test_ci_runs_the_very_test_line_of_the_manual() -> None:
+    script = (ROOT / ".ci" / "run").read_text()
+
+    assert "<!-- test line -->" in script
+    assert "pytest" not in script.split("test_line=")[1].split("\n")[0]
+
+
+def test_every_block_is_of_a_kind_that_is_run() -> None:
+    assert {kind for _, kind, _ in BLOCKS} <= {"python", "console", ""}
+
+
+def test_every_link_within_the_manual_leads_somewhere() -> None:
+    titles = {
+        re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+        for title in re.findall(r"^#+ (.+)$", README, re.MULTILINE)
+    }
+
+    assert set(re.findall(r"\]\(#([\w-]+)\)", README)) <= titles
