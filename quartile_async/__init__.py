@@ -52,8 +52,12 @@ __all__ = [
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
-# Users see, and pickle, the public names.
-for _name in __all__:
-    if isinstance(_value := globals()[_name], type):
-        _value.__module__ = __name__
-del _name, _value
+
+def _show_public_names() -> None:
+    """Users see, and pickle, the public names."""
+    for name in __all__:
+        if isinstance(value := globals()[name], type):
+            value.__module__ = __name__
+
+
+_show_public_names()

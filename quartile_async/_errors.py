@@ -89,7 +89,7 @@ class APIError(QuartileError):
     ) -> None:
         super().__init__(text, may_have_been_sent=may_have_been_sent)
         self.status = status
-        self.message = message or text
+        self.message: str = message or text
         self.body = body
         self.request_id = request_id
 

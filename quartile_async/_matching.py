@@ -46,7 +46,12 @@ def match(chunk: Chunk, status: BatchStatus, resource: Resource[Any], *, resent:
         # The usual row is read right here: a call for each item would cost as much as all else in this loop.
         if says_yes and row is not None and key not in contradicted and type(verdict := row.get("status")) is dict:
             message, process, row_id = verdict.get("message"), verdict.get("process"), row.get("id")
-            if verdict.get("success") is True and type(message) is type(process) is type(row_id) is str:
+            if (
+                verdict.get("success") is True
+                and isinstance(message, str)
+                and isinstance(process, str)
+                and isinstance(row_id, str)
+            ):
                 results.append(
                     ItemResult(index, item, Outcome.SUCCEEDED, message, process, row_id, batch_id, row, False, resent)
                 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
@@ -126,7 +126,7 @@ class MasterlistItem(BaseModel):
     """
 
     # An instance that was changed after it was made is checked again: nothing is sent unchecked.
-    model_config = ConfigDict(revalidate_instances="always", extra="ignore")
+    model_config: ClassVar[ConfigDict] = ConfigDict(revalidate_instances="always", extra="ignore")
 
     asin: Annotated[str, Field(min_length=3)]
     countryCode: CountryCode

@@ -114,7 +114,7 @@ class Transport:
         }
         self._session: aiohttp.ClientSession | None = None
         self._closed = False
-        self.got_through = False
+        self.got_through: bool = False
         """Whether any request was ever answered by more than a gateway's failure or a refusal to listen."""
 
     @property

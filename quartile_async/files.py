@@ -41,7 +41,7 @@ class Row(dict[str, Any]):
 
     def __init__(self, fields: Iterable[tuple[str, Any]] | Mapping[str, Any], line: int) -> None:
         super().__init__(fields)
-        self.line = line
+        self.line: int = line
 
 
 class MalformedRow(ValueError):
@@ -55,7 +55,7 @@ class MalformedRow(ValueError):
     def __init__(self, reason: str, *, line: int, text: str) -> None:
         super().__init__(reason)
         self.line = line
-        self.text = text.rstrip("\r\n")[:200]
+        self.text: str = text.rstrip("\r\n")[:200]
 
 
 class ItemFile:
@@ -72,7 +72,7 @@ class ItemFile:
     def __init__(self, path: Path, columns: tuple[str, ...], delimiter: str | None) -> None:
         self.path = path
         self.columns = columns
-        self.complete = delimiter is not None
+        self.complete: bool = delimiter is not None
         self._delimiter = delimiter
 
     async def __aiter__(self) -> AsyncIterator[Row | MalformedRow]:

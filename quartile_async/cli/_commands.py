@@ -24,7 +24,7 @@ RESOURCES: dict[str, Resource[Any]] = {
 }
 ResourceName = Literal["masterlist", "unmanaged-asins", "unmanaged-campaigns"]
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     name="quartile-async",
     help="Upload items to Quartile's batch API: each gets exactly one honest result.",
     no_args_is_help=True,

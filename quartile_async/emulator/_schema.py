@@ -31,10 +31,10 @@ Key = tuple[Any, ...]
 class ResourceSchema:
     """One resource: the shape of its items and what makes two of them the same."""
 
-    def __init__(self, path: str, item: Any, key: Callable[[dict[str, Any]], Key]) -> None:
+    def __init__(self, path: str, items: TypeAdapter[Any], key: Callable[[dict[str, Any]], Key]) -> None:
         self.path = path
         self.key = key
-        self._adapter = TypeAdapter(list[item])
+        self._adapter = items
 
     def read(self, body: bytes) -> tuple[list[dict[str, Any]], Details]:
         """The items, or what is wrong with them."""
@@ -80,8 +80,8 @@ MASTERLIST = "process/masterlist"
 SCHEMAS = {
     schema.path: schema
     for schema in (
-        ResourceSchema(MASTERLIST, _MasterlistRow, lambda item: (item["asin"], item["countryCode"])),
-        ResourceSchema("unmanaged/asins", dict[str, JsonValue], _whole),
-        ResourceSchema("unmanaged/campaigns", dict[str, JsonValue], _whole),
+        ResourceSchema(MASTERLIST, TypeAdapter(list[_MasterlistRow]), lambda item: (item["asin"], item["countryCode"])),
+        ResourceSchema("unmanaged/asins", TypeAdapter(list[dict[str, JsonValue]]), _whole),
+        ResourceSchema("unmanaged/campaigns", TypeAdapter(list[dict[str, JsonValue]]), _whole),
     )
 }

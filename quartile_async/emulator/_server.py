@@ -93,9 +93,9 @@ class Emulator:
             refuse=refuse,
         )
         self._runner: web.ServerRunner | None = None
-        self.subscription_key = self._gateway.subscription_key
-        self.access_token = self._gateway.issue_token()
-        self.url = ""
+        self.subscription_key: str = self._gateway.subscription_key
+        self.access_token: str = self._gateway.issue_token()
+        self.url: str = ""
 
     def __repr__(self) -> str:
         return (
