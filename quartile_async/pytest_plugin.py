@@ -13,26 +13,35 @@ It works in synchronous and asynchronous tests alike, because its server runs on
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from .emulator import ThreadedEmulator
 
+MARKER = "quartile_emulator"
+
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
-        "markers", "quartile_emulator(**settings): settings of the emulator that the fixture quartile_emulator gives"
+        "markers", f"{MARKER}(**settings): settings of the emulator that the fixture quartile_emulator gives"
     )
 
 
 @pytest.fixture
 def quartile_emulator(request: pytest.FixtureRequest) -> Iterator[ThreadedEmulator]:
-    """An emulator of Quartile's batch API, a new one for each test; batches end at once unless the marker says else."""
+    """An emulator of Quartile's batch API, a new one for each test.
+
+    Batches end at once unless the marker `quartile_emulator` says otherwise. Of several markers the one nearest to
+    the test wins, setting by setting.
+    """
     from .emulator import ThreadedEmulator  # here, so that pytest's start does not import a web server
 
-    marker = request.node.get_closest_marker("quartile_emulator")
-    settings = {"processing": 0.0, **(marker.kwargs if marker else {})}
+    settings: dict[str, Any] = {"processing": 0.0}
+    for marker in reversed(list(request.node.iter_markers(MARKER))):
+        if marker.args:
+            raise pytest.UsageError(f"the marker {MARKER} takes keywords, such as processing=0.1")
+        settings.update(marker.kwargs)
     with ThreadedEmulator(**settings) as emulator:
         yield emulator

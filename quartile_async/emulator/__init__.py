@@ -10,16 +10,18 @@
 `ThreadedEmulator` is the same for synchronous code; the pytest fixture `quartile_emulator` gives one of these.
 """
 
-from ._faults import Fault, Request
+from ._batches import Batch, Lognormal
+from ._faults import Fault, Kind, Request
 from ._gateway import RateLimit
-from ._processing import Batch, Lognormal
-from ._server import Emulator, ThreadedEmulator
-from ._service import RequestRecord, Violation
+from ._ledger import RequestRecord, Violation
+from ._server import Emulator
+from ._threaded import ThreadedEmulator
 
 __all__ = [
     "Batch",
     "Emulator",
     "Fault",
+    "Kind",
     "Lognormal",
     "RateLimit",
     "Request",

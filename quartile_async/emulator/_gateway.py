@@ -16,17 +16,18 @@ from ._replies import Reply, refusal
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """At most `requests` in any `seconds`."""
+    """At most `requests` in any `seconds`. Requests that are refused do not count."""
 
     requests: int
     seconds: float
 
+    def __post_init__(self) -> None:
+        if self.requests < 1 or self.seconds <= 0:
+            raise ValueError("a rate limit needs at least 1 request in more than 0 seconds")
+
 
 class Gateway:
-    """Lets requests through that have a key and a token, as long as the rate limit allows.
-
-    Each check gives None, or the refusal and whether the client could have known better.
-    """
+    """Lets requests through that have a key and a token, as long as the rate limit allows."""
 
     def __init__(
         self,
@@ -42,10 +43,11 @@ class Gateway:
         self._limit = rate_limit
         self._recent: deque[float] = deque()
         self._expiry: dict[str, float] = {}
+        self.refused_by_limit = 0
         self.subscription_key = "".join(rng.choices(string.ascii_letters + string.digits, k=32))
 
     def issue_token(self, lifetime: float | None = None) -> str:
-        """A further valid access token; `lifetime` in seconds."""
+        """A further valid access token in the form of a JWT; `lifetime` in seconds."""
         expires = self._clock() + (self._lifetime if lifetime is None else lifetime)
         claims = {"sub": "emulator", "jti": f"{self._rng.getrandbits(64):016x}"}
         parts = ({"alg": "HS256", "typ": "JWT"}, claims, {"sig": f"{self._rng.getrandbits(128):032x}"})
@@ -54,6 +56,8 @@ class Gateway:
         return token
 
     def expire_token(self, token: str) -> None:
+        if token not in self._expiry:
+            raise ValueError("this emulator has not issued that token")
         self._expiry[token] = -math.inf
 
     def refused_key(self, headers: Mapping[str, str]) -> Reply | None:
@@ -88,14 +92,16 @@ class Gateway:
         now = self._clock()
         while self._recent and self._recent[0] <= now - self._limit.seconds:
             self._recent.popleft()
-        if len(self._recent) >= self._limit.requests:
-            wait = max(1, math.ceil(self._recent[0] + self._limit.seconds - now))
-            reply = refusal(429, f"Rate limit is exceeded. Try again in {wait} seconds.")
-            return reply.with_headers({"Retry-After": str(wait)})
-        self._recent.append(now)
-        return None
+        if len(self._recent) < self._limit.requests:
+            self._recent.append(now)
+            return None
+        self.refused_by_limit += 1
+        wait = max(1, math.ceil(self._recent[0] + self._limit.seconds - now))
+        reply = refusal(429, f"Rate limit is exceeded. Try again in {wait} seconds.")
+        return reply.with_headers({"Retry-After": str(wait), **self.rate_headers()})
 
     def rate_headers(self) -> dict[str, str]:
+        """The hints that newer versions of the API name; none without a limit."""
         if self._limit is None:
             return {}
         left = self._limit.requests - len(self._recent)
@@ -105,3 +111,10 @@ class Gateway:
             "RateLimit-Remaining": str(max(0, left)),
             "RateLimit-Reset": str(max(0, math.ceil(reset))),
         }
+
+    def without_secrets(self, text: str) -> str:
+        """The text with the key and every token that was issued taken out."""
+        for secret in (self.subscription_key, *self._expiry):
+            if secret in text:
+                text = text.replace(secret, "[secret]")
+        return text

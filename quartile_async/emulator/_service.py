@@ -2,69 +2,30 @@
 
 from __future__ import annotations
 
-import random
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
+from ._batches import Batch, MessageFor
+from ._checks import Question, Refused, Submission, Wish, at_the_gate, of_poll, of_submit
 from ._faults import Fault, Faults, Kind, Request
 from ._gateway import Gateway
-from ._processing import Batch, Processor
-from ._replies import Reply, detail, made_of, rewritten
-from ._schema import SCHEMAS, ResourceSchema
+from ._ledger import Ledger, RequestRecord, Violation
+from ._processor import Processor
+from ._replies import Reply, detail
+from ._routes import Route, Routes
 
 
 @dataclass(frozen=True, slots=True)
-class Violation:
-    """A request that the contract forbids, and why. Holds no secret."""
+class Exchange:
+    """A request that was taken care of, and the answer that is to go out after `reply.delay`."""
 
-    method: str
-    path: str
-    what: str
-
-    def __str__(self) -> str:
-        return f"{self.method} {self.path}: {self.what}"
-
-
-@dataclass(frozen=True, slots=True)
-class RequestRecord:
-    """A request that came in: when (on the emulator's clock), what, and how it was answered (0: dropped)."""
-
-    time: float
     kind: Kind
-    method: str
-    path: str
-    status: int
-
-
-class Routes:
-    """Which path means what, in either or both spellings (contract, "Submit a batch")."""
-
-    def __init__(self, prefix: str, spelling: str) -> None:
-        root, names = re.escape(prefix), "|".join(map(re.escape, SCHEMAS))
-        example, table = spelling in ("both", "example"), spelling in ("both", "table")
-        submit = [f"{root}/(?P<resource>{names})"] * example + [f"{root}/(?P<resource>{names})/batch"] * table
-        poll = [f"{root}/batch/(?P<id>[^/]+)"] * example + [f"{root}/(?:{names})/batch/(?P<id>[^/]+)"] * table
-        self._submit = [re.compile(pattern) for pattern in submit]
-        self._poll = [re.compile(pattern) for pattern in poll]
-
-    def find(self, path: str) -> tuple[Kind, str]:
-        """The kind of a path, and its resource or batch id."""
-        for pattern in self._submit:
-            if found := pattern.fullmatch(path):
-                return "submit", found["resource"]
-        for pattern in self._poll:
-            if found := pattern.fullmatch(path):
-                return "poll", found["id"]
-        return "other", ""
-
-
-METHODS: dict[Kind, str] = {"submit": "PATCH", "poll": "GET"}
+    reply: Reply
+    batch: Batch | None
 
 
 class Service:
-    """Answers requests, and keeps account of them."""
+    """Answers requests, and keeps account of them: `receive` on arrival, `finish` when the answer goes out."""
 
     def __init__(
         self,
@@ -76,7 +37,7 @@ class Service:
         clock: Callable[[], float],
         submit_latency: float,
         visible_after: float,
-        refuse: Callable[[dict[str, Any]], str | None] | None,
+        refuse: MessageFor | None,
     ) -> None:
         self._routes = routes
         self._gateway = gateway
@@ -86,104 +47,117 @@ class Service:
         self._submit_latency = submit_latency
         self._visible_after = visible_after
         self._refuse = refuse
-        self.requests: list[RequestRecord] = []
-        self.violations: list[Violation] = []
+        self._promised: set[str] = set()
+        self.ledger = Ledger()
 
-    def answer(self, request: Request) -> Reply:
-        """Answers one request, with its fault if a rule meets it."""
-        now = self._clock()
-        self._processor.settle(now)
-        kind, what = self._routes.find(request.path)
-        request = replace(request, kind=kind)
-        reply = self._with_fault(request, what, self._faults.for_request(request))
-        status = 0 if reply.dropped else reply.status
-        self.requests.append(RequestRecord(now, kind, request.method, request.path, status))
-        return reply
+    def settle(self) -> None:
+        """Ends the batches whose time has come."""
+        self._processor.settle(self._clock())
 
-    def _with_fault(self, request: Request, what: str, fault: Fault | None) -> Reply:
+    def receive(self, request: Request) -> Exchange:
+        """Takes care of one request, with its fault if a rule meets it."""
+        self.settle()
+        route = self._routes.find(request.path)
+        request = replace(request, kind=route.kind)
+        fault = self._faults.for_request(request)
+        barred = at_the_gate(request, route, self._gateway)
+        wish = barred or self._wish(request, route)
+        # What the contract forbids is noted, and polls count, whatever a fault makes of them.
+        self._note(request, wish)
         if fault is None:
-            return self._truly(request, what, hidden=False)
-        reply = Reply(200)
-        if not fault.prevents_the_effect:
-            reply = self._truly(request, what, hidden=fault.hides_the_effect)
-        if fault.rewrite is not None:
-            reply = rewritten(reply, fault.rewrite)
-        if fault.status is not None:
-            reply = Reply(fault.status, **made_of(fault.body))
-        reply = reply.with_headers(fault.headers)
-        return replace(reply, delay=reply.delay + fault.delay, dropped=fault.drop is not None)
-
-    def _truly(self, request: Request, what: str, *, hidden: bool) -> Reply:
-        """The API's own answer; `hidden` says that the client will not see it."""
-        if refused := self._refused(request):
-            return refused
-        if request.kind == "submit":
-            reply = self._submit(request, SCHEMAS[what], hidden=hidden)
+            exchange = self._carried_out(request, wish, barred=barred is not None)
+        elif fault.prevents_the_effect:
+            exchange = Exchange(route.kind, fault.applied_to(Reply(200)), _asked_for(wish))
         else:
-            reply = self._poll(request, what, hidden=hidden)
-        return reply.with_headers(self._gateway.rate_headers())
+            exchange = self._carried_out(request, wish, barred=barred is not None)
+            exchange = replace(exchange, reply=fault.applied_to(exchange.reply))
+        self._record(request, exchange, fault)
+        return exchange
 
-    def _refused(self, request: Request) -> Reply | None:
-        """What is refused before anybody looks at what it asks for."""
-        if request.kind == "other":
-            return self._forbidden(request, detail(404, "Not Found"), "there is no such path")
-        if request.method != METHODS[request.kind]:
-            return self._forbidden(request, detail(405, "Method Not Allowed"), "this path takes another method")
-        if reply := self._gateway.refused_key(request.headers):
-            return self._forbidden(request, reply, "the subscription key is missing or wrong")
-        reply, expired = self._gateway.refused_token(request.headers)
-        if reply is not None:
-            return reply if expired else self._forbidden(request, reply, "the access token is missing or wrong")
-        return self._gateway.over_the_limit()
+    def finish(self, exchange: Exchange, *, delivered: bool) -> None:
+        """The answer goes out now, or cannot any more: what the client knows from here on."""
+        batch, reply = exchange.batch, exchange.reply
+        if exchange.kind == "submit":
+            self._note_told_id(batch, reply.batch_id if delivered else None)
+        elif batch is not None and delivered and reply.is_final and not batch.end_told:
+            batch.told_at = self._clock()
+            self.ledger.let_go(batch)
 
-    def _submit(self, request: Request, schema: ResourceSchema, *, hidden: bool) -> Reply:
-        if request.headers.get("Content-Type", "").split(";")[0].strip().lower() != "application/json":
-            reply = detail(415, "Unsupported Media Type")
-            return self._forbidden(request, reply, "the content type is not application/json")
-        items, wrong = schema.read(request.body)
-        if wrong:
-            return self._forbidden(request, detail(422, wrong), f"{wrong[0]['loc']}: {wrong[0]['msg']}")
-        if refused := self._refused_items(items):
-            return detail(422, refused)
-        batch = self._processor.take(schema, items, self._clock())
-        if hidden:
-            self._processor.tell_end(batch, map(schema.key, items))
+    def _note_told_id(self, batch: Batch | None, told: str | None) -> None:
+        if batch is not None and told == batch.id:
+            return
+        if told is not None:
+            self._promised.add(told)
+        if batch is not None:
             batch.orphaned = True
-        return Reply(200, {"batchId": batch.id}, delay=self._submit_latency)
+            self.ledger.let_go(batch)
 
-    def _refused_items(self, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        if self._refuse is None:
-            return []
-        messages = ((position, self._refuse(item)) for position, item in enumerate(items))
-        return [{"loc": ["body", at], "msg": text, "type": "value_error"} for at, text in messages if text is not None]
+    def _wish(self, request: Request, route: Route) -> Wish:
+        if route.kind == "submit":
+            return of_submit(request, route)
+        return of_poll(route, self._processor.by_id, self._promised)
 
-    def _poll(self, request: Request, batch_id: str, *, hidden: bool) -> Reply:
-        batch = self._processor.by_id.get(batch_id)
-        if batch is None:
-            return self._forbidden(request, detail(404, "Not Found"), "there is no batch with this id")
+    def _carried_out(self, request: Request, wish: Wish, *, barred: bool) -> Exchange:
+        if isinstance(wish, Refused) and barred:
+            return Exchange(request.kind, wish.reply, None)
+        if limited := self._gateway.over_the_limit():
+            return Exchange(request.kind, limited, _asked_for(wish))
+        batch = _asked_for(wish)
+        match wish:
+            case Refused():
+                reply = wish.reply
+            case Submission():
+                reply, batch = self._submitted(wish, request.body)
+            case Question():
+                reply = self._state_of(wish.batch)
+        return Exchange(request.kind, reply.with_headers(self._gateway.rate_headers()), batch)
+
+    def _submitted(self, wish: Submission, body: bytes) -> tuple[Reply, Batch | None]:
+        if self._refuse is not None:
+            messages = ((position, self._refuse(item)) for position, item in enumerate(wish.items))
+            refused = [
+                {"loc": ["body", position], "msg": message, "type": "value_error"}
+                for position, message in messages
+                if message is not None
+            ]
+            if refused:
+                return detail(422, refused), None
+        batch = self._processor.take(wish.resource, wish.items, wish.identities, self._clock())
+        self.ledger.took(batch, wish.identities, body)
+        return Reply(200, {"batchId": batch.id}, delay=self._submit_latency), batch
+
+    def _state_of(self, batch: Batch) -> Reply:
         now = self._clock()
         if now < batch.taken_at + self._visible_after:
             return detail(404, "Not Found")
-        batch.polls += 1
-        if batch.rows is None:
+        if not batch.ended:
             # The first fifth of the time it waits in the queue.
             queued = now < batch.taken_at + (batch.ends_at - batch.taken_at) / 5
             return Reply(206, {"detail": "processing", "status": "PENDING" if queued else "RUNNING"})
-        return self._end_of(batch, hidden=hidden)
+        content = {"batchId": batch.id, "status": batch.status, "data": self._processor.rows(batch)}
+        return Reply(200 if batch.status == "SUCCESS" else 206, content)
 
-    def _end_of(self, batch: Batch, *, hidden: bool) -> Reply:
-        batch.polls_after_the_end += batch.end_told
-        if not hidden:
-            self._processor.tell_end(batch, map(SCHEMAS[batch.resource].key, batch.items))
-            batch.end_told = True
-        status = batch.status
-        return Reply(200 if status == "SUCCESS" else 206, {"batchId": batch.id, "status": status, "data": batch.rows})
+    def _note(self, request: Request, wish: Wish) -> None:
+        if isinstance(wish, Question):
+            wish.batch.polls += 1
+            wish.batch.polls_after_the_end += wish.batch.end_told
+        elif isinstance(wish, Refused) and wish.why is not None:
+            path, why = self._gateway.without_secrets(request.path), self._gateway.without_secrets(wish.why)
+            self.ledger.violations.append(Violation(request.method, path, why))
 
-    def _forbidden(self, request: Request, reply: Reply, what: str) -> Reply:
-        self.violations.append(Violation(request.method, request.path, what))
-        return reply
+    def _record(self, request: Request, exchange: Exchange, fault: Fault | None) -> None:
+        self.ledger.requests.append(
+            RequestRecord(
+                time=self._clock(),
+                kind=request.kind,
+                method=request.method,
+                path=self._gateway.without_secrets(request.path),
+                status=0 if exchange.reply.dropped else exchange.reply.status,
+                batch_id=exchange.batch.id if exchange.batch is not None else None,
+                fault=fault,
+            )
+        )
 
 
-def streams(seed: int) -> tuple[random.Random, random.Random]:
-    """Random numbers for the secrets and for the faults, apart, so that neither disturbs the other."""
-    return random.Random(f"{seed}/secrets"), random.Random(f"{seed}/faults")
+def _asked_for(wish: Wish) -> Batch | None:
+    return wish.batch if isinstance(wish, Question) else None

@@ -64,6 +64,23 @@ async def test_slots_are_bounded_and_given_in_the_order_of_asking() -> None:
     assert slots.in_use == 0
 
 
+async def test_a_slot_that_is_given_back_goes_to_who_waits_and_not_to_who_comes_at_that_moment() -> None:
+    slots, holder, waits, comes = Slots(1), object(), object(), object()
+    await slots.take(holder)
+    waiting = asyncio.ensure_future(slots.take(waits))
+    await asyncio.sleep(0)
+    slots.give_back(holder)
+    coming = asyncio.ensure_future(slots.take(comes))
+    await waiting
+
+    assert slots.in_use == 1
+    assert not coming.done()
+
+    slots.give_back(waits)
+    await coming
+    assert slots.in_use == 1
+
+
 async def test_a_cancelled_wait_for_a_slot_loses_none() -> None:
     slots, holder = Slots(1), object()
     await slots.take(holder)
