@@ -35,11 +35,11 @@ SYNCHRONOUS = """
             submit(quartile_emulator, 3)
             assert quartile_emulator.applied == {}
 
-        @pytest.mark.quartile_emulator(fail=lambda item: "no")
+        @pytest.mark.quartile_emulator(fail=lambda item: "no", processing=30.0)
         def test_of_the_test_too(self, quartile_emulator):
             submit(quartile_emulator, 3)
             batch = quartile_emulator.batches[0]
-            assert (batch.status, batch.ends_at - batch.taken_at) == ("FAILED", 60.0)
+            assert (batch.status, batch.ends_at - batch.taken_at) == ("FAILED", 30.0)
 """
 
 # looptime's plugin, where pytest-asyncio is off, makes event loops that nobody closes.

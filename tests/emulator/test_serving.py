@@ -75,6 +75,8 @@ async def test_a_port_that_is_taken_is_an_error_that_leaves_nothing() -> None:
         with pytest.raises(OSError, match="address"):
             await other.__aenter__()
         assert asyncio.all_tasks() == tasks
+    async with other:
+        assert (await submit(other, items(1))).status == 200, "it can be entered once the port is free"
 
 
 async def test_what_a_function_of_the_script_raises_comes_out_at_the_end() -> None:
