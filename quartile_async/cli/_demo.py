@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import os
 import random
+import shlex
+import shutil
 import string
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,6 +83,15 @@ def _say_what_next(console: Console) -> None:
     console.print("\nFor a file of your own:")
     for line in (
         "  export QUARTILE_SUBSCRIPTION_KEY=... QUARTILE_ACCESS_TOKEN=...",
-        "  quartile-async upload YOUR_CATALOGUE.csv --results results.csv",
+        f"  {own_command(sys.argv[0])} upload YOUR_CATALOGUE.csv --results results.csv",
     ):
-        console.print(line, soft_wrap=True)
+        console.print(line, soft_wrap=True, markup=False)
+
+
+def own_command(invoked_as: str) -> str:
+    """The words by which this program was called, to be pasted: it need not be on the PATH."""
+    name = Path(invoked_as).name
+    if name == "__main__.py":
+        return f"{shlex.quote(sys.executable)} -m quartile_async"
+    found = shutil.which(name)
+    return name if found and Path(found).samefile(invoked_as) else shlex.quote(invoked_as)

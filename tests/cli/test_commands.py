@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from quartile_async.cli._demo import own_command
 from quartile_async.emulator import Fault, ThreadedEmulator
 
 HEADER = "asin,countryCode,percACoS\n"
@@ -281,7 +282,7 @@ def test_the_demo_exits_0_when_every_item_has_its_result() -> None:
     assert found
     rows = read_csv(Path(found[1]))
     assert sorted(int(row["index"]) for row in rows) == list(range(300))
-    assert "upload YOUR_CATALOGUE.csv" in done.stderr
+    assert f"{sys.executable} -m quartile_async upload YOUR_CATALOGUE.csv" in done.stderr
 
 
 def test_the_emulator_command_prints_its_address_first_and_lines_that_work(tmp_path: Path) -> None:
@@ -323,3 +324,19 @@ def test_a_missing_extra_is_told_in_two_lines() -> None:
     assert done.returncode == 2
     assert "pip install 'quartile-async[cli]'" in done.stderr
     assert len(done.stderr.splitlines()) == 2
+
+
+def test_the_demo_names_the_command_by_words_that_can_be_pasted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "bin dir"
+    folder.mkdir()
+    program = folder / "quartile-async"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert own_command(str(program)) == f"'{program}'"
+    monkeypatch.setenv("PATH", str(folder))
+    assert own_command(str(program)) == "quartile-async"
+    assert own_command("/any/quartile_async/__main__.py") == f"{sys.executable} -m quartile_async"
