@@ -48,6 +48,7 @@ class Batch:
         polls: how often it was asked for, whatever the answer.
         polls_after_the_end: how often, after its end had been told.
         orphaned: no answer told its id, so that nobody can ask for it.
+        user: whose access token it came with.
     """
 
     id: str
@@ -62,6 +63,7 @@ class Batch:
     polls: int = 0
     polls_after_the_end: int = 0
     orphaned: bool = False
+    user: str = ""
 
     @property
     def ended(self) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 from ._replies import Reply, made_of, rewritten
 
-Kind: TypeAlias = Literal["submit", "poll", "other"]
+Kind: TypeAlias = Literal["submit", "poll", "login", "refresh", "validate", "other"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Request:
         path: without the query.
         headers: with names in any case.
         body: as it came.
-        kind: "submit", "poll" or "other", by the path.
+        kind: "submit", "poll", "login", "refresh", "validate" or "other", by the path.
     """
 
     method: str
@@ -36,7 +36,7 @@ class Fault:
     """A rule for requests, and what it does to them. Without `status`, `drop` and `rewrite` it only delays.
 
     Attributes:
-        on: the kind of request that it meets: "submit", "poll", "other" or "any".
+        on: the kind of request that it meets, or "any".
         when: and which of these; a function of the `Request`.
         after: it lets so many of these pass first.
         times: it then meets so many; None for all.
@@ -50,7 +50,7 @@ class Fault:
         rewrite: a function of the real answer's JSON that gives the JSON to answer.
     """
 
-    on: Literal["submit", "poll", "other", "any"] = "any"
+    on: Kind | Literal["any"] = "any"
     when: Callable[[Request], bool] | None = None
     after: int = 0
     times: int | None = 1

@@ -1,9 +1,7 @@
-"""What stands before the API: the subscription key, access tokens, the rate limit (contract, "Base" and "Tokens")."""
+"""What stands before the API: the subscription key and the rate limit (contract, "Base")."""
 
 from __future__ import annotations
 
-import base64
-import json
 import math
 import random
 import string
@@ -27,38 +25,20 @@ class RateLimit:
 
 
 class Gateway:
-    """Lets requests through that have a key and a token, as long as the rate limit allows."""
+    """Lets requests through that have the key, as long as the rate limit allows."""
 
     def __init__(
         self,
         *,
         rng: random.Random,
         clock: Callable[[], float],
-        token_lifetime: float | None,
         rate_limit: RateLimit | None,
     ) -> None:
-        self._rng = rng
         self._clock = clock
-        self._lifetime = math.inf if token_lifetime is None else token_lifetime
         self._limit = rate_limit
         self._recent: deque[float] = deque()
-        self._expiry: dict[str, float] = {}
         self.refused_by_limit = 0
         self.subscription_key = "".join(rng.choices(string.ascii_letters + string.digits, k=32))
-
-    def issue_token(self, lifetime: float | None = None) -> str:
-        """A further valid access token in the form of a JWT; `lifetime` in seconds."""
-        expires = self._clock() + (self._lifetime if lifetime is None else lifetime)
-        claims = {"sub": "emulator", "jti": f"{self._rng.getrandbits(64):016x}"}
-        parts = ({"alg": "HS256", "typ": "JWT"}, claims, {"sig": f"{self._rng.getrandbits(128):032x}"})
-        token = ".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts)
-        self._expiry[token] = expires
-        return token
-
-    def expire_token(self, token: str) -> None:
-        if token not in self._expiry:
-            raise ValueError("this emulator has not issued that token")
-        self._expiry[token] = -math.inf
 
     def refused_key(self, headers: Mapping[str, str]) -> Reply | None:
         key = headers.get("Subscription-Key")
@@ -75,15 +55,6 @@ class Gateway:
                 "Make sure to provide a valid key for an active subscription.",
             )
         return None
-
-    def refused_token(self, headers: Mapping[str, str]) -> tuple[Reply | None, bool]:
-        """The refusal, and whether a token that was valid once has only expired."""
-        scheme, _, token = headers.get("Authorization", "").partition(" ")
-        if scheme != "Bearer" or token not in self._expiry:
-            return refusal(401, "Unauthorized. The access token is missing or invalid."), False
-        if self._clock() >= self._expiry[token]:
-            return refusal(401, "Unauthorized. The access token has expired."), True
-        return None, False
 
     def over_the_limit(self) -> Reply | None:
         """Counts a request; refuses it, uncounted, where there were too many."""
@@ -111,10 +82,3 @@ class Gateway:
             "RateLimit-Remaining": str(max(0, left)),
             "RateLimit-Reset": str(max(0, math.ceil(reset))),
         }
-
-    def without_secrets(self, text: str) -> str:
-        """The text with the key and every token that was issued taken out."""
-        for secret in (self.subscription_key, *self._expiry):
-            if secret in text:
-                text = text.replace(secret, "[secret]")
-        return text

@@ -27,11 +27,12 @@ class RequestRecord:
 
     Attributes:
         time: when it arrived, on the emulator's clock.
-        kind: "submit", "poll" or "other", by the path.
+        kind: "submit", "poll", "login", "refresh", "validate" or "other", by the path.
         method: the HTTP method.
         path: without the query.
         status: of the answer; 0 where the connection was dropped instead.
         batch_id: of the batch that it made or asked for; None where there was none.
+        user: whose access token it had, valid or not; None where it had none.
         fault: the rule that met it.
     """
 
@@ -41,6 +42,7 @@ class RequestRecord:
     path: str
     status: int
     batch_id: str | None = None
+    user: str | None = None
     fault: Fault | None = field(default=None, repr=False)
 
 
@@ -53,9 +55,11 @@ class Ledger:
         self.items_received = 0
         self.max_in_flight = 0
         self.overlaps: list[Key] = []
+        self.logins: dict[str, int] = {}
+        self.refreshes: dict[str, int] = {}
         self.resubmitted: list[Batch] = []
         self._identities: dict[str, list[Key]] = {}
-        self._writers: dict[str, dict[Key, int]] = {path: {} for path in SCHEMAS}
+        self._writers: dict[tuple[str, str], dict[Key, int]] = {}
         self._by_body: dict[int, Batch] = {}
 
     @property
@@ -66,7 +70,7 @@ class Ledger:
         self.items_received += len(batch.items)
         self._identities[batch.id] = identities
         self.max_in_flight = max(self.max_in_flight, self.in_flight)
-        writers = self._writers[batch.resource]
+        writers = self._writers.setdefault((batch.user, batch.resource), {})
         for identity, item in zip(identities, batch.items, strict=True):
             others = writers.get(identity, 0)
             if others:
@@ -76,9 +80,13 @@ class Ledger:
         if earlier is not batch and earlier.items == batch.items:
             self.resubmitted.append(batch)
 
+    def let_in(self, kind: Kind, user: str) -> None:
+        counts = self.logins if kind == "login" else self.refreshes
+        counts[user] = counts.get(user, 0) + 1
+
     def let_go(self, batch: Batch) -> None:
         """The batch is in flight no more, if it still was."""
-        writers = self._writers[batch.resource]
+        writers = self._writers.get((batch.user, batch.resource), {})
         for identity in self._identities.pop(batch.id, ()):
             if writers[identity] == 1:
                 del writers[identity]

@@ -1,4 +1,4 @@
-"""Which path means what, in either or both spellings (contract, "Submit a batch")."""
+"""Which path means what, in either or both spellings (contract, "Submit a batch" and "Tokens")."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ._schema import SCHEMAS
 
 Spelling: TypeAlias = Literal["both", "example", "table"]
 
-METHODS: dict[Kind, str] = {"submit": "PATCH", "poll": "GET"}
+METHODS: dict[Kind, str] = {"submit": "PATCH", "poll": "GET", "login": "POST", "refresh": "POST", "validate": "POST"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +26,10 @@ class Route:
 class Routes:
     """The paths that are served: the worked example's, the change table's, or both."""
 
-    def __init__(self, prefix: str, spelling: Spelling) -> None:
+    def __init__(self, prefix: str, spelling: Spelling, auth_prefix: str) -> None:
         if spelling not in ("both", "example", "table"):
             raise ValueError(f"`batch_paths` is 'both', 'example' or 'table', not {spelling!r}")
-        root = re.escape("/" + prefix.strip("/")) if prefix.strip("/") else ""
+        root, auth = _escaped(prefix), _escaped(auth_prefix)
         resource = f"(?P<resource>{'|'.join(map(re.escape, SCHEMAS))})"
         batch_id = "batch/(?P<batch_id>[^/]+)"
         example: list[tuple[Kind, str]] = [("submit", resource), ("poll", batch_id)]
@@ -38,6 +38,8 @@ class Routes:
         self._patterns: list[tuple[Kind, re.Pattern[str]]] = [
             (kind, re.compile(f"{root}/{pattern}")) for kind, pattern in served
         ]
+        kinds: tuple[Kind, ...] = ("login", "refresh", "validate")
+        self._patterns += [(kind, re.compile(f"{auth}/{kind}")) for kind in kinds]
 
     def find(self, path: str) -> Route:
         for kind, pattern in self._patterns:
@@ -45,3 +47,7 @@ class Routes:
                 parts = found.groupdict()
                 return Route(kind, resource=parts.get("resource", ""), batch_id=parts.get("batch_id", ""))
         return Route("other")
+
+
+def _escaped(prefix: str) -> str:
+    return re.escape("/" + prefix.strip("/")) if prefix.strip("/") else ""

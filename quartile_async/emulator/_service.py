@@ -6,13 +6,26 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ._batches import Batch, MessageFor
-from ._checks import Question, Refused, Submission, Wish, at_the_gate, of_poll, of_submit
+from ._checks import (
+    CREDENTIALS,
+    Credentials,
+    Question,
+    Refused,
+    Submission,
+    Validation,
+    Wish,
+    at_the_gate,
+    of_credentials,
+    of_poll,
+    of_submit,
+)
 from ._faults import Fault, Faults, Kind, Request
 from ._gateway import Gateway
 from ._ledger import Ledger, RequestRecord, Violation
 from ._processor import Processor
 from ._replies import Reply, detail
 from ._routes import Route, Routes
+from ._tokens import Authority
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +45,7 @@ class Service:
         *,
         routes: Routes,
         gateway: Gateway,
+        authority: Authority,
         processor: Processor,
         faults: Faults,
         clock: Callable[[], float],
@@ -41,6 +55,7 @@ class Service:
     ) -> None:
         self._routes = routes
         self._gateway = gateway
+        self._authority = authority
         self._processor = processor
         self._faults = faults
         self._clock = clock
@@ -60,7 +75,7 @@ class Service:
         route = self._routes.find(request.path)
         request = replace(request, kind=route.kind)
         fault = self._faults.for_request(request)
-        barred = at_the_gate(request, route, self._gateway)
+        barred = at_the_gate(request, route, self._gateway, self._authority)
         wish = barred or self._wish(request, route)
         # What the contract forbids is noted, and polls count, whatever a fault makes of them.
         self._note(request, wish)
@@ -95,6 +110,10 @@ class Service:
     def _wish(self, request: Request, route: Route) -> Wish:
         if route.kind == "submit":
             return of_submit(request, route)
+        if route.kind in CREDENTIALS:
+            return of_credentials(request, route)
+        if route.kind == "validate":
+            return Validation()
         return of_poll(route, self._processor.by_id, self._promised)
 
     def _carried_out(self, request: Request, wish: Wish, *, barred: bool) -> Exchange:
@@ -107,12 +126,27 @@ class Service:
             case Refused():
                 reply = wish.reply
             case Submission():
-                reply, batch = self._submitted(wish, request.body)
+                reply, batch = self._submitted(wish, request)
             case Question():
                 reply = self._state_of(wish.batch)
+            case Credentials():
+                reply = self._let_in(request, wish.fields)
+            case Validation():
+                reply = Reply(200, {"message": "The token is valid."})
         return Exchange(request.kind, reply.with_headers(self._gateway.rate_headers()), batch)
 
-    def _submitted(self, wish: Submission, body: bytes) -> tuple[Reply, Batch | None]:
+    def _let_in(self, request: Request, fields: dict[str, str]) -> Reply:
+        if request.kind == "login":
+            reply, user = self._authority.login(fields["username"], fields["password"])
+        else:
+            reply, user, again = self._authority.refresh(fields["token"])
+            if again:
+                self._forbidden(request, "a refresh token that was used already is used again")
+        if user is not None:
+            self.ledger.let_in(request.kind, user)
+        return reply
+
+    def _submitted(self, wish: Submission, request: Request) -> tuple[Reply, Batch | None]:
         if self._refuse is not None:
             messages = ((position, self._refuse(item)) for position, item in enumerate(wish.items))
             refused = [
@@ -123,7 +157,8 @@ class Service:
             if refused:
                 return detail(422, refused), None
         batch = self._processor.take(wish.resource, wish.items, wish.identities, self._clock())
-        self.ledger.took(batch, wish.identities, body)
+        batch.user = self._authority.user_of(request.headers) or ""
+        self.ledger.took(batch, wish.identities, request.body)
         return Reply(200, {"batchId": batch.id}, delay=self._submit_latency), batch
 
     def _state_of(self, batch: Batch) -> Reply:
@@ -142,8 +177,14 @@ class Service:
             wish.batch.polls += 1
             wish.batch.polls_after_the_end += wish.batch.end_told
         elif isinstance(wish, Refused) and wish.why is not None:
-            path, why = self._gateway.without_secrets(request.path), self._gateway.without_secrets(wish.why)
-            self.ledger.violations.append(Violation(request.method, path, why))
+            self._forbidden(request, wish.why)
+
+    def _forbidden(self, request: Request, why: str) -> None:
+        path, why = self._without_secrets(request.path), self._without_secrets(why)
+        self.ledger.violations.append(Violation(request.method, path, why))
+
+    def _without_secrets(self, text: str) -> str:
+        return self._authority.without_secrets(text.replace(self._gateway.subscription_key, "[secret]"))
 
     def _record(self, request: Request, exchange: Exchange, fault: Fault | None) -> None:
         self.ledger.requests.append(
@@ -151,7 +192,8 @@ class Service:
                 time=self._clock(),
                 kind=request.kind,
                 method=request.method,
-                path=self._gateway.without_secrets(request.path),
+                path=self._without_secrets(request.path),
+                user=self._authority.user_of(request.headers),
                 status=0 if exchange.reply.dropped else exchange.reply.status,
                 batch_id=exchange.batch.id if exchange.batch is not None else None,
                 fault=fault,

@@ -16,6 +16,7 @@ from ._processor import Processor
 from ._replies import detail
 from ._routes import Routes, Spelling
 from ._service import Exchange, Service
+from ._tokens import Authority
 
 
 class Surface:
@@ -23,6 +24,7 @@ class Surface:
 
     Attributes:
         subscription_key, access_token: what requests have to carry.
+        username, password: what a login has to carry.
         host, port: where it listens, or will.
         url: the base URL without the prefix, such as "http://127.0.0.1:43121"; empty before it is entered.
     """
@@ -47,8 +49,11 @@ class Surface:
         visible_after: float = 0.0,
         rate_limit: RateLimit | None = None,
         token_lifetime: float | None = None,
+        announced_lifetime: float | None = None,
+        auth_prefix: str = "/auth/v2",
         faults: Iterable[Rule] = (),
         clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         """An emulator that is not listening yet.
 
@@ -71,8 +76,11 @@ class Surface:
             visible_after: seconds for which a new batch is answered 404.
             rate_limit: a `RateLimit`; what is over it gets a 429 with Retry-After.
             token_lifetime: seconds for which an access token is valid; None: for ever.
+            announced_lifetime: what a login or refresh says instead.
+            auth_prefix: what stands before login, refresh and validate in the paths.
             faults: rules that are in force from the start; see `add`.
             clock: gives the time in seconds, for all of the above but the waiting before answers.
+            wall_clock: gives Unix time, for the dates of tokens.
         """
         self.host: str = host
         self.port: int = port
@@ -82,12 +90,16 @@ class Surface:
         behaviour = Behaviour(
             processing, fail_share, tuple(fail_messages), fail, failed_batch_share, shuffle_rows, missing_row_share
         )
-        self._gateway = Gateway(rng=secrets, clock=clock, token_lifetime=token_lifetime, rate_limit=rate_limit)
+        self._gateway = Gateway(rng=secrets, clock=clock, rate_limit=rate_limit)
+        self._authority = Authority(
+            rng=secrets, clock=clock, wall_clock=wall_clock, lifetime=token_lifetime, announced=announced_lifetime
+        )
         self._processor = Processor(behaviour, seed)
         self._faults = Faults(faults, seed)
         self._service = Service(
-            routes=Routes(prefix, batch_paths),
+            routes=Routes(prefix, batch_paths, auth_prefix),
             gateway=self._gateway,
+            authority=self._authority,
             processor=self._processor,
             faults=self._faults,
             clock=clock,
@@ -96,7 +108,9 @@ class Surface:
             refuse=refuse,
         )
         self.subscription_key: str = self._gateway.subscription_key
-        self.access_token: str = self._gateway.issue_token()
+        self.username: str = self._authority.username
+        self.password: str = self._authority.password
+        self.access_token: str = self._authority.issue_access()
         self.url: str = ""
 
     def __repr__(self) -> str:
@@ -117,15 +131,35 @@ class Surface:
         with self._lock:
             self._faults.clear()
 
-    def issue_token(self, lifetime: float | None = None) -> str:
+    def add_user(self, username: str, password: str) -> None:
+        """A further user, who can log in."""
+        with self._lock:
+            self._authority.add_user(username, password)
+
+    def issue_token(self, lifetime: float | None = None, user: str | None = None) -> str:
         """A further access token, valid for `lifetime` seconds; None: as long as `token_lifetime` says."""
         with self._lock:
-            return self._gateway.issue_token(lifetime)
+            return self._authority.issue_access(lifetime, user)
+
+    def issue_refresh_token(self, user: str | None = None) -> str:
+        """A refresh token. It works once."""
+        with self._lock:
+            return self._authority.issue_refresh(user)
 
     def expire_token(self, token: str) -> None:
-        """Ends an access token's life now."""
+        """Ends the life of an access or refresh token now."""
         with self._lock:
-            self._gateway.expire_token(token)
+            self._authority.expire(token)
+
+    @property
+    def logins(self) -> dict[str, int]:
+        """How often each user has logged in."""
+        return self._service.ledger.logins
+
+    @property
+    def refreshes(self) -> dict[str, int]:
+        """How often a refresh token of each user was exchanged."""
+        return self._service.ledger.refreshes
 
     @property
     def applied(self) -> dict[tuple[Any, ...], dict[str, Any]]:
