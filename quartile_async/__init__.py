@@ -4,7 +4,9 @@ __version__ = "0.1.0"
 
 import logging
 
+from ._account import Account
 from ._client import QuartileClient
+from ._credentials import LoginAuth, RefreshAuth
 from ._errors import (
     APIError,
     AuthenticationError,
@@ -21,6 +23,8 @@ from ._errors import (
 )
 from ._resources import MASTERLIST, UNMANAGED_ASINS, UNMANAGED_CAMPAIGNS, MasterlistItem, Resource
 from ._results import BatchStatus, ItemResult, Outcome, Progress, Summary
+from ._token_store import FileTokenStore, TokenStore
+from ._tokens import StoredTokens
 from ._upload import Upload
 
 __all__ = [
@@ -28,12 +32,15 @@ __all__ = [
     "UNMANAGED_ASINS",
     "UNMANAGED_CAMPAIGNS",
     "APIError",
+    "Account",
     "AuthenticationError",
     "BatchStatus",
     "ClientClosedError",
     "ConfigurationError",
+    "FileTokenStore",
     "ItemResult",
     "JournalError",
+    "LoginAuth",
     "MasterlistItem",
     "Outcome",
     "PermissionDeniedError",
@@ -43,9 +50,12 @@ __all__ = [
     "QuartileError",
     "QuotaExceededError",
     "RateLimitError",
+    "RefreshAuth",
     "Resource",
     "ServerError",
+    "StoredTokens",
     "Summary",
+    "TokenStore",
     "TransportError",
     "Upload",
 ]

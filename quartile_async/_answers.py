@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
@@ -17,6 +17,7 @@ from ._errors import (
     APIError,
     AuthenticationError,
     PermissionDeniedError,
+    ProtocolError,
     QuotaExceededError,
     RateLimitError,
     ServerError,
@@ -52,10 +53,36 @@ class Answer:
         return self.body.decode("utf-8", "replace")
 
 
+class UnusableAnswerError(ProtocolError):
+    """The API itself has answered, with what cannot be used."""
+
+
+class UnusableEndError(UnusableAnswerError):
+    """A batch has ended, or an answer about another one came: asking on for ever would not help."""
+
+
 def excerpt(text: str, length: int = EXCERPT) -> str:
     """The beginning of a text, on one line."""
     line = " ".join(text[: length * 4].split())
     return line if len(line) <= length else f"{line[:length]}…"
+
+
+def object_of(answer: Answer, *, quote: bool = True) -> dict[str, Any]:
+    """The JSON object in a 2xx answer; strict, nothing is repaired.
+
+    Raises:
+        ProtocolError: there is none; with an excerpt unless the answer may hold secrets.
+    """
+    end = f": {excerpt(answer.text)}" if quote else "."
+    try:
+        content = from_json(answer.body, allow_inf_nan=False, cache_strings="keys")
+    except ValueError as error:
+        raise ProtocolError(
+            f"{answer.request} was answered {answer.status} with what is not JSON ({error}){end}"
+        ) from None
+    if not isinstance(content, dict):
+        raise ProtocolError(f"{answer.request} was answered {answer.status} with JSON that is not an object{end}")
+    return content
 
 
 def words_of(answer: Answer) -> str:
@@ -112,41 +139,57 @@ def _pause_in_words(words: str) -> float | None:
     return None
 
 
+def spelled_pause(seconds: float, *, now: datetime | None = None) -> str:
+    """A pause for people: how long, and until when."""
+    try:
+        pause = timedelta(seconds=math.ceil(seconds))
+        until = (now or datetime.now(UTC)) + pause
+    except OverflowError:
+        return f"a pause of {seconds:g} s"
+    return f"a pause of {pause}, until {until:%Y-%m-%d %H:%M:%S} UTC"
+
+
 def is_about_the_key(words: str) -> bool:
     """Whether a 401 speaks of the subscription key, which no new access token mends."""
     return "subscription key" in words.casefold()
 
 
-def error_of(answer: Answer, *, submits: bool) -> APIError:
+class LongPauseError(ServerError):
+    """The server fails, and asks for a longer pause than the client may take."""
+
+
+def error_of(answer: Answer, *, submits: bool, longest_pause: float = math.inf) -> APIError:
     """The error that an answer other than 2xx amounts to.
 
     `submits`: whether the request was to make the server take something. Then 408 and 5xx leave it open whether
-    it did; every other status says that it did not.
+    it did; every other status says that it did not. `longest_pause`: seconds that the client may wait.
     """
     status, words = answer.status, words_of(answer)
     kind, advice = _kind_and_advice(status, words)
+    pause = pause_named(answer.headers, words)
+    if kind is ServerError and pause is not None and pause > longest_pause:
+        kind, advice = LongPauseError, AFTER_THE_PAUSE
+    if issubclass(kind, QuotaExceededError | RateLimitError | LongPauseError) and pause is not None:
+        advice = f"The server names {spelled_pause(pause)}. {advice}"
     in_doubt = submits and (status == HTTPStatus.REQUEST_TIMEOUT or status >= HTTPStatus.INTERNAL_SERVER_ERROR)
-    outcome = "The server may have taken the batch all the same. " if in_doubt else ""
-    error = kind(
+    outcome = "The server may have taken it all the same. " if in_doubt else ""
+    return kind(
         f"{answer.request} was answered {_phrase(status)}: {words or 'without a word'}. {outcome}{advice}",
         status=status,
         message=words,
         body=answer.text[:MOST_BODY],
         request_id=next((answer.headers[name] for name in _REQUEST_IDS if name in answer.headers), None),
+        retry_after=pause,
         may_have_been_sent=in_doubt,
     )
-    if isinstance(error, QuotaExceededError | RateLimitError):
-        error.retry_after = pause_named(answer.headers, words)
-    return error
 
+
+AFTER_THE_PAUSE = "Send what is unaccounted for after that time, or allow a longer pause (max_pause)."
 
 _KINDS: dict[int, tuple[type[APIError], str]] = {
     HTTPStatus.UNAUTHORIZED: (AuthenticationError, "The access token was refused: get a new one."),
     HTTPStatus.FORBIDDEN: (PermissionDeniedError, "Ask the vendor what this key and user may do."),
-    HTTPStatus.TOO_MANY_REQUESTS: (
-        RateLimitError,
-        "Send what is unaccounted for after that time, or allow a longer pause (max_pause).",
-    ),
+    HTTPStatus.TOO_MANY_REQUESTS: (RateLimitError, AFTER_THE_PAUSE),
 }
 
 

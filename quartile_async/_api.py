@@ -8,13 +8,17 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Literal, TypeAlias, get_args
 
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
-from ._answers import Answer, excerpt
+from ._answers import Answer, UnusableAnswerError, UnusableEndError, excerpt, object_of
+from ._auth import Tokens
+from ._delivery import Delivery
 from ._errors import APIError, ConfigurationError, ProtocolError, QuartileError
 from ._resources import Resource
 from ._results import BatchStatus
-from ._transport import Delivery, Transport
+from ._tokens import StoredTokens, tokens_of
+from ._traffic import Traffic
+from ._transport import Transport
 from ._validation import codec_for
 
 BatchPaths: TypeAlias = Literal["example", "table"]
@@ -48,41 +52,64 @@ def checked_paths(spelling: str, prefix: str) -> Paths:
     """Raises ConfigurationError where the spelling is unknown or the prefix is no plain path."""
     if spelling not in get_args(BatchPaths):
         raise ConfigurationError(f"batch_paths={spelling!r} is unknown. Give 'example' or 'table'.")
+    return Paths(spelling, checked_prefix(prefix, "path_prefix"))  # type: ignore[arg-type]  # checked above
+
+
+def checked_prefix(prefix: str, setting: str) -> str:
+    """A path with a slash before it and none behind. Raises ConfigurationError where it is no plain path."""
     plain = prefix.strip("/")
     if plain and not re.fullmatch(r"[A-Za-z0-9_~-]+(/[A-Za-z0-9_~-]+)*", plain):
-        raise ConfigurationError(f"path_prefix={prefix!r} is not a plain path. Give one such as '/amazon/v2'.")
-    return Paths(spelling, f"/{plain}" if plain else "")  # type: ignore[arg-type]  # checked above
+        raise ConfigurationError(f"{setting}={prefix!r} is not a plain path. Give one such as '/amazon/v2'.")
+    return f"/{plain}" if plain else ""
 
 
-class UnusableEndError(ProtocolError):
-    """A batch has ended, or an answer about another one came: asking on for ever would not help."""
+class TooLargeError(ConfigurationError):
+    """A batch has more bytes than may be sent in one; nothing was sent."""
 
 
 class Api:
-    """The two requests of the batch API."""
+    """The two requests of the batch API, for one account.
 
-    def __init__(self, transport: Transport, paths: Paths) -> None:
+    Args:
+        most_bytes: of a body; None: any number.
+    """
+
+    def __init__(self, transport: Transport, paths: Paths, tokens: Tokens, most_bytes: int | None) -> None:
         self._transport = transport
         self._paths = paths
+        self._tokens = tokens
+        self._most_bytes = most_bytes
 
     @property
-    def got_through(self) -> bool:
-        """Whether any request of this client was ever answered by the API itself."""
-        return self._transport.got_through
+    def traffic(self) -> Traffic:
+        """What the requests of all accounts share."""
+        return self._transport.traffic
 
-    async def submit(self, resource: Resource[Any], wires: Sequence[Any], delivery: Delivery) -> str:
+    async def submit(
+        self, resource: Resource[Any], wires: Sequence[Any], delivery: Delivery, *, patient: bool = False
+    ) -> str:
         """Submits checked items; gives the batch's id, which is also on `delivery` should this be cancelled.
 
+        `patient`: waits in an outage.
+
         Raises:
+            TooLargeError: there are more bytes than may be sent; nothing was sent.
             QuartileError: the failure of the last try, with `may_have_been_sent`. A 404 or 405 names the other
                 spelling of the paths.
         """
-        path = self._paths.submit(resource)
+        body = codec_for(resource).body(wires)
+        if self._most_bytes is not None and len(body) > self._most_bytes:
+            raise TooLargeError(
+                f"{len(wires)} items make {len(body)} bytes, and max_body_bytes is {self._most_bytes}. "
+                "Nothing was sent."
+            )
         try:
             return await self._transport.submit(
-                path,
-                codec_for(resource).body(wires),
+                self._paths.submit(resource),
+                body,
                 lambda answer: _revealed(delivery, batch_id_of(answer)),
+                tokens=self._tokens,
+                patient=patient,
                 may_send_again=resource.may_be_sent_again,
                 delivery=delivery,
             )
@@ -92,11 +119,17 @@ class Api:
             raise
 
     async def get_batch(
-        self, batch_id: str, resource: Resource[Any], check: Callable[[BatchStatus], object] = lambda status: None
+        self,
+        batch_id: str,
+        resource: Resource[Any],
+        check: Callable[[BatchStatus], object] = lambda status: None,
+        *,
+        patient: bool = False,
     ) -> BatchStatus:
         """Asks for a batch.
 
         `check` raises ProtocolError for an answer that is not to be believed; it is then asked for a few more times.
+        `patient`: waits in an outage.
 
         Raises:
             ProtocolError: the id is not a plain token, or the answer cannot be read.
@@ -108,13 +141,51 @@ class Api:
             check(status)
             return status
 
-        return await self._transport.get(self._paths.batch(resource, checked_batch_id(batch_id)), read)
+        path = self._paths.batch(resource, checked_batch_id(batch_id))
+        return await self._transport.get(path, read, tokens=self._tokens, patient=patient)
 
     def _wrong_path(self, resource: Resource[Any]) -> str:
         other = self._paths.other()
         return (
             f"The API's documentation spells the paths in two ways: batch_paths={self._paths.spelling!r} was used; "
             f"batch_paths={other.spelling!r} sends to {other.submit(resource)} instead."
+        )
+
+
+class TokenApi:
+    """Login and refresh (contract, "Tokens").
+
+    Args:
+        prefix: the path before `login` and `refresh`.
+        user: a digest of the user name, for the tokens that come back; empty where it is not known.
+    """
+
+    def __init__(self, transport: Transport, prefix: str, user: str, wall_clock: Callable[[], float]) -> None:
+        self._transport = transport
+        self._prefix = prefix
+        self._user = user
+        self._now = wall_clock
+
+    @property
+    def server(self) -> str:
+        return self._transport.base_url
+
+    async def login(self, username: str, password: str) -> StoredTokens:
+        return await self._ask("login", {"username": username, "password": password}, (password,), Delivery())
+
+    async def refresh(self, token: str, delivery: Delivery) -> StoredTokens:
+        return await self._ask("refresh", {"token": token}, (token,), delivery)
+
+    async def _ask(
+        self, what: str, content: dict[str, str], secrets: tuple[str, ...], delivery: Delivery
+    ) -> StoredTokens:
+        sent_at = self._now()
+        return await self._transport.ask_for_tokens(
+            f"{self._prefix}/{what}",
+            to_json(content),
+            lambda answer: tokens_of(answer, sent_at=sent_at, server=self.server, user=self._user),
+            secrets=secrets,
+            delivery=delivery,
         )
 
 
@@ -144,11 +215,16 @@ def batch_id_of(answer: Answer) -> str:
         ProtocolError: it has no usable `batchId`; the server may have taken the batch.
     """
     try:
-        return checked_batch_id(_object_of(answer).get("batchId"))
+        content = object_of(answer)
     except ProtocolError as error:
-        raise ProtocolError(
-            f"{error} The server may have taken the batch: nobody can ask for its results.", may_have_been_sent=True
-        ) from None
+        raise ProtocolError(f"{error} {NOBODY_CAN_ASK}", may_have_been_sent=True) from None
+    try:
+        return checked_batch_id(content.get("batchId"))
+    except ProtocolError as error:
+        raise UnusableAnswerError(f"{error} {NOBODY_CAN_ASK}", may_have_been_sent=True) from None
+
+
+NOBODY_CAN_ASK = "The server may have taken the batch: nobody can ask for its results."
 
 
 def batch_status_of(answer: Answer, batch_id: str) -> BatchStatus:
@@ -158,7 +234,7 @@ def batch_status_of(answer: Answer, batch_id: str) -> BatchStatus:
         UnusableEndError: it is about another batch, or one that has ended without usable rows.
         ProtocolError: no status can be read.
     """
-    content = _object_of(answer)
+    content = object_of(answer)
     status, rows = content.get("status"), content.get("data")
     if content.get("batchId", batch_id) != batch_id:
         raise UnusableEndError(
@@ -166,7 +242,7 @@ def batch_status_of(answer: Answer, batch_id: str) -> BatchStatus:
             f"What became of batch {batch_id} is not known."
         )
     if not isinstance(status, str):
-        raise ProtocolError(f"{answer.request} was answered without a status: {excerpt(answer.text)}")
+        raise UnusableAnswerError(f"{answer.request} was answered without a status: {excerpt(answer.text)}")
     if status in UNFINISHED or (status not in FINISHED and rows is None):
         return BatchStatus(batch_id, status, [], finished=False)
     if not isinstance(rows, list):
@@ -178,20 +254,6 @@ def batch_status_of(answer: Answer, batch_id: str) -> BatchStatus:
     if rows and not objects:
         raise UnusableEndError(f"{answer.request} was answered with rows that are no objects: {excerpt(answer.text)}")
     return BatchStatus(batch_id, status, objects, finished=True)
-
-
-def _object_of(answer: Answer) -> dict[str, Any]:
-    try:
-        content = from_json(answer.body, allow_inf_nan=False, cache_strings="keys")
-    except ValueError as error:
-        raise ProtocolError(
-            f"{answer.request} was answered {answer.status} with what is not JSON ({error}): {excerpt(answer.text)}"
-        ) from None
-    if not isinstance(content, dict):
-        raise ProtocolError(
-            f"{answer.request} was answered {answer.status} with JSON that is not an object: {excerpt(answer.text)}"
-        )
-    return content
 
 
 def refused_items(error: QuartileError, count: int) -> dict[int, str]:

@@ -1,12 +1,18 @@
-"""Access tokens: where they come from, and that a refused one is replaced once for all who wait."""
+"""Access tokens: where they come from, and that one is replaced once for all who wait."""
 
 from __future__ import annotations
 
 import asyncio
+import copy
+import logging
+import time
+from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
+from ._credentials import Credentials
 from ._errors import AuthenticationError, ClientClosedError, ConfigurationError, QuartileError
+from ._tokens import Freshness, StoredTokens, checked_secret, freshness_of
 
 TokenProvider: TypeAlias = Callable[[], Awaitable[str]]
 """An async function that gives a valid access token. It is called again when the server refuses the last one."""
@@ -14,89 +20,162 @@ TokenProvider: TypeAlias = Callable[[], Awaitable[str]]
 MOST_RENEWALS = 3
 """How many refused tokens in a row one request replaces before it gives up."""
 
+BETWEEN_ATTEMPTS = 10.0
+"""Seconds between two attempts to replace a token that still works; at most a twentieth of its lifetime."""
 
-def checked_secret(value: object, what: str) -> str:
-    """A key or token that can stand in a header.
-
-    Raises:
-        ConfigurationError: it cannot; the message does not contain it.
-    """
-    if not isinstance(value, str) or not value:
-        raise ConfigurationError(f"The {what} is missing: give it as a string that is not empty.")
-    if not value.isascii() or not value.isprintable() or " " in value:
-        raise ConfigurationError(
-            f"The {what} has a line break, a blank or another character that cannot stand in a header. "
-            "Check how it was copied or read; a file's last line break has to be cut off."
-        )
-    return value
+logger = logging.getLogger("quartile_async")
 
 
-class Tokens:
-    """The access token in use.
+class FixedToken:
+    """One access token and no other."""
 
-    A provider is called once for all requests that need a token, in a task of its own: neither the cancellation
-    of the request that asked first nor a second request gets in its way.
-    """
+    must_finish = False
 
-    def __init__(self, auth: str | TokenProvider) -> None:
-        self._provider = auth if callable(auth) else None
-        self._token = None if callable(auth) else checked_secret(auth, "access token")
-        self._renewal: asyncio.Task[str] | None = None
+    def __init__(self, token: str) -> None:
+        self.token = checked_secret(token, "access token")
 
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {'from a provider' if self._provider else 'fixed'}>"
 
-    @property
-    def current(self) -> str | None:
-        """The token in use, for blanking it in texts."""
-        return self._token
+class ProvidedTokens:
+    """What the user's own function gives."""
 
-    async def get(self) -> str:
-        """A token to try.
+    must_finish = False
 
-        Raises:
-            AuthenticationError: the provider failed.
-            ConfigurationError: what it gave cannot stand in a header.
-        """
-        if self._token is not None:
-            return self._token
-        if self._renewal is None:
-            self._renewal = asyncio.get_running_loop().create_task(self._renew(), name="quartile_async token")
-        renewal = self._renewal
-        await asyncio.wait([renewal])
-        if renewal.cancelled():
-            raise ClientClosedError("The client was closed while an access token was being fetched.")
-        failure = renewal.exception()
-        if isinstance(failure, QuartileError):
-            # One each: an upload that ends by an error puts its own items on it.
-            raise type(failure)(str(failure)) from failure.__cause__
-        return renewal.result()
+    def __init__(self, provider: TokenProvider) -> None:
+        self._provider = provider
 
-    def refuse(self, token: str) -> bool:
-        """The server refused this token. Tells whether `get` may give another one."""
-        if self._provider is None:
-            return False
-        if token == self._token:  # a newer one is not dropped for an older one's refusal
-            self._token = None
-        return True
-
-    async def aclose(self) -> None:
-        """Ends a call of the provider that is still under way."""
-        if self._renewal is not None:
-            self._renewal.cancel()
-            await asyncio.wait([self._renewal])
-
-    async def _renew(self) -> str:
-        assert self._provider is not None
+    async def obtain(self, refused: frozenset[str]) -> StoredTokens:
         try:
-            self._token = checked_secret(await self._provider(), "access token that the auth function returned")
-            return self._token
-        except ConfigurationError:
-            raise
+            token = await self._provider()
         except Exception as error:
             # Its message stays out: it is the user's own code, and may quote a token.
             raise AuthenticationError(
                 f"The auth function raised {type(error).__name__}. No request goes out without a token."
             ) from error
-        finally:
-            self._renewal = None
+        return StoredTokens(checked_secret(token, "access token that the auth function returned"))
+
+
+Source: TypeAlias = FixedToken | ProvidedTokens | Credentials
+
+
+class Tokens:
+    """The access token in use, of one account.
+
+    It is replaced once for all requests that need one, in a task of its own: neither the cancellation of the request
+    that asked first nor a second request gets in its way. Shortly before its known end it is replaced beside its use;
+    at its end, everyone waits.
+    """
+
+    def __init__(self, source: Source, *, wall_clock: Callable[[], float] | None = None) -> None:
+        self._source = source
+        self._now = wall_clock or time.time
+        self._current = StoredTokens(source.token) if isinstance(source, FixedToken) else None
+        self._refused: deque[str] = deque(maxlen=8)
+        self._renewal: asyncio.Task[StoredTokens] | None = None
+        self._next_attempt = 0.0
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} from {type(self._source).__name__}>"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must be blanked in texts."""
+        return () if self._current is None else (self._current.access_token,)
+
+    async def get(self) -> str:
+        """A token to try.
+
+        Raises:
+            AuthenticationError: there is none, and no way to get one.
+            ConfigurationError: what the auth function gave cannot stand in a header.
+            QuartileError: the server could not be asked for one; nothing else was sent.
+        """
+        current = self._current
+        if current is None:
+            return (await self._renewed()).access_token
+        freshness = freshness_of(current, self._now())
+        if freshness is Freshness.FRESH:
+            return current.access_token
+        if freshness is Freshness.ADVISORY or (freshness is Freshness.MANDATORY and self._now() < self._next_attempt):
+            self._renew_beside()
+            return current.access_token
+        try:
+            return (await self._renewed()).access_token
+        except QuartileError:
+            if self._current is current and freshness_of(current, self._now()) is not Freshness.EXPIRED:
+                return current.access_token  # it still works
+            raise
+
+    def refuse(self, token: str) -> bool:
+        """The server refused this token. Tells whether `get` may give another one."""
+        if isinstance(self._source, FixedToken):
+            return False
+        self._refused.append(token)
+        if self._current is not None and token == self._current.access_token:
+            self._current = None  # a newer one is not dropped for an older one's refusal
+        return True
+
+    async def aclose(self) -> None:
+        """Ends the replacing of a token; one that the server may have given already is saved first."""
+        if self._renewal is not None:
+            if not self._source.must_finish:
+                self._renewal.cancel()
+            await asyncio.wait([self._renewal])
+
+    def _renew_beside(self) -> None:
+        if self._now() >= self._next_attempt:
+            self._renewal_under_way()
+
+    async def _renewed(self) -> StoredTokens:
+        renewal = self._renewal_under_way()
+        await asyncio.wait([renewal])
+        if renewal.cancelled():
+            raise ClientClosedError("The client was closed while an access token was being fetched.")
+        failure = renewal.exception()
+        if isinstance(failure, QuartileError):
+            raise _own_copy(failure) from failure.__cause__
+        return renewal.result()
+
+    def _renewal_under_way(self) -> asyncio.Task[StoredTokens]:
+        if self._renewal is None:
+            self._renewal = asyncio.get_running_loop().create_task(self._renew(), name="quartile_async token")
+            self._renewal.add_done_callback(self._note_end)
+        return self._renewal
+
+    async def _renew(self) -> StoredTokens:
+        assert not isinstance(self._source, FixedToken)
+        self._current = await self._source.obtain(frozenset(self._refused))
+        return self._current
+
+    def _note_end(self, renewal: asyncio.Task[StoredTokens]) -> None:
+        self._renewal = None
+        failure = None if renewal.cancelled() else renewal.exception()
+        if failure is None:
+            return
+        lifetime = self._current.lifetime if self._current is not None else None
+        self._next_attempt = self._now() + min(BETWEEN_ATTEMPTS, (lifetime or BETWEEN_ATTEMPTS) / 20)
+        logger.warning("An access token could not be replaced: %s", failure)
+
+
+def tokens_from(auth: object, credentials: Credentials | None, wall_clock: Callable[[], float]) -> Tokens:
+    """The tokens of an account, from what its user gave.
+
+    Raises:
+        ConfigurationError: it is none of the things that `auth` may be.
+    """
+    if credentials is not None:
+        return Tokens(credentials, wall_clock=wall_clock)
+    if isinstance(auth, str):
+        return Tokens(FixedToken(auth))
+    if not callable(auth):
+        raise ConfigurationError(
+            f"auth is a {type(auth).__name__}. Give an access token, LoginAuth(...), RefreshAuth(...), or an async "
+            "function that returns an access token."
+        )
+    return Tokens(ProvidedTokens(cast("TokenProvider", auth)))
+
+
+def _own_copy(failure: QuartileError) -> QuartileError:
+    """One for each who waited: an upload that ends by an error puts its own items on it."""
+    error = copy.copy(failure)
+    error.unaccounted, error.results = [], []
+    return error

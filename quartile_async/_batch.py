@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, TypeAlias
 
-from ._api import Api, UnusableEndError, refused_items
+from ._answers import UnusableEndError
+from ._api import Api, TooLargeError, refused_items
 from ._chunking import Chunk
+from ._delivery import Delivery
 from ._errors import APIError, QuartileError
 from ._matching import Matched, match
 from ._ordering import KeyOrder
 from ._resources import Resource
 from ._results import BatchStatus, ItemResult, Outcome
-from ._transport import Delivery
 from ._waiting import HOPELESS, BatchGivenUpError, BatchWait
 
 Results: TypeAlias = list[ItemResult[Any]]
@@ -23,7 +24,8 @@ Results: TypeAlias = list[ItemResult[Any]]
 logger = logging.getLogger("quartile_async")
 
 REFUSED_AS_A_WHOLE = (HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-WRONG_PATH = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
+WRONG_PLACE = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, *range(300, 400))
+"""A path that is not there, or a redirect: no other batch would fare better."""
 
 
 @dataclass(slots=True)
@@ -82,7 +84,7 @@ class BatchRun:
     async def _run_part(self, part: Chunk) -> None:
         self._delivery = Delivery()
         try:
-            batch_id = await self._tools.api.submit(self._tools.resource, part.wires, self._delivery)
+            batch_id = await self._tools.api.submit(self._tools.resource, part.wires, self._delivery, patient=True)
         except QuartileError as error:
             self._handle_refusal(part, error)
             return
@@ -126,10 +128,10 @@ class BatchRun:
     def _handle_refusal(self, part: Chunk, error: QuartileError) -> None:
         """What a submit that failed means for its items; raises what means the end of the upload."""
         status = error.status if isinstance(error, APIError) else None
-        if status in REFUSED_AS_A_WHOLE:
+        if status in REFUSED_AS_A_WHOLE or isinstance(error, TooLargeError):
             self._set_refused_apart(part, error)
             return
-        if isinstance(error, HOPELESS) or status in WRONG_PATH or not self._tools.api.got_through:
+        if isinstance(error, HOPELESS) or status in WRONG_PLACE:
             raise error
         logger.warning("A batch was not submitted: %s", error, extra=self._labels(None, part))
         if error.may_have_been_sent:
@@ -145,14 +147,15 @@ class BatchRun:
             half = len(part) // 2
             self._pending[:1] = [part.select(range(half)), part.select(range(half, len(part)))]
             return
-        refused = refused or {0: getattr(error, "message", str(error))}
+        refused = refused or {0: getattr(error, "message", "")}
+        refused = {position: f"Refused by the server: {why}" for position, why in refused.items()}
+        if isinstance(error, TooLargeError):
+            refused = {0: f"The item is too large by itself: {error}"}
         rest = part.select([position for position in range(len(part)) if position not in refused])
         self._pending[:1] = [rest] if len(rest) else []
         self._deliver(
             [
-                ItemResult(
-                    part.indexes[position], part.items[position], Outcome.REJECTED, f"Refused by the server: {why}"
-                )
+                ItemResult(part.indexes[position], part.items[position], Outcome.REJECTED, why)
                 for position, why in sorted(refused.items())
             ]
         )

@@ -4,41 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterable, Coroutine, Iterable, Sequence
+import ssl
+import time
+import weakref
+from collections.abc import Callable, Coroutine, Mapping
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeAlias
 
 import anyio
 
 from . import __version__
-from ._api import Api, BatchPaths, checked_batch_id, checked_paths
-from ._auth import TokenProvider, Tokens, checked_secret
-from ._batch import BatchCounts, BatchTools
-from ._chunking import CHUNK_SIZE
-from ._errors import ClientClosedError, ConfigurationError, ProtocolError
-from ._ordering import KeyOrder
-from ._pacing import Gate, Slots
-from ._polling import ProcessingTimes
-from ._resources import MASTERLIST, Resource
-from ._results import BatchStatus
+from ._account import Account, Shared
+from ._api import Api, BatchPaths, TokenApi, checked_paths, checked_prefix
+from ._auth import TokenProvider, Tokens, tokens_from
+from ._credentials import Credentials, LoginAuth, RefreshAuth
+from ._errors import ClientClosedError, ConfigurationError
+from ._http import Http
 from ._retrying import RetryLimits
-from ._supervisor import Supervisor, UploadTools
-from ._transport import Delivery, Transport
-from ._upload import Upload
-from ._validation import codec_for
-from ._waiting import BatchWait, WaitLimits
+from ._supervisor import Supervisor
+from ._tokens import checked_secret, digest_of
+from ._traffic import Traffic
+from ._transport import Transport
+from ._waiting import WaitLimits
 
-T = TypeVar("T")
+Auth: TypeAlias = str | LoginAuth | RefreshAuth | TokenProvider
+
+wall_clock: Callable[[], float] = time.time
+"""Unix time, by which tokens end. The loop's clock stands still while a machine sleeps."""
 
 BASE_URL = "https://api.quartile.com"
-ENVIRONMENT = {
-    "subscription_key": "QUARTILE_SUBSCRIPTION_KEY",
-    "auth": "QUARTILE_ACCESS_TOKEN",
-    "base_url": "QUARTILE_BASE_URL",
-}
 
 
-class QuartileClient:
+class QuartileClient(Account):
     """A client of Quartile's batch API, for one subscription key.
 
     Use it with `async with`, or call `aclose` in the end. It opens no connection before the first request, and
@@ -46,15 +43,17 @@ class QuartileClient:
 
     Args:
         subscription_key: sent as `Subscription-Key`.
-        auth: an access token, or an async function that returns one; it is called again when the server refuses
-            the last one, once for all requests that wait.
+        auth: an access token, `LoginAuth`, `RefreshAuth`, or an async function that returns an access token; it is
+            called again when the server refuses the last one, once for all requests that wait.
         base_url: `https://`, or `http://` for this machine only.
         batch_paths: which of the documentation's two spellings of the paths is used: "example"
             (PATCH …/process/masterlist, GET …/batch/{id}) or "table" (PATCH …/process/masterlist/batch,
             GET …/process/masterlist/batch/{id}).
         path_prefix: what stands between the base URL and the resource.
-        max_in_flight: how many batches may be submitted or polled at once, over all uploads of this client.
-        account: a label for whose data this is; log records carry it.
+        auth_prefix: what stands between the base URL and `login` or `refresh`.
+        max_in_flight: how many batches may be submitted or polled at once, over all uploads and accounts of this
+            client. When the server is congested there are fewer.
+        account: a label for whose data this is; log records carry it, and key order is kept for each.
         linger: seconds after which a chunk leaves although a slow async input has not filled it.
         batch_deadline: seconds after which a batch that has not ended is given up (its items are UNKNOWN).
         not_visible_grace: seconds for which a 404 about a batch means that it is not visible yet.
@@ -62,6 +61,10 @@ class QuartileClient:
         max_tries: how often a request is tried, the first time included.
         max_retry_time: seconds after which no further try of a request starts.
         max_pause: seconds; a longer pause that the server asks for stops the upload with an error.
+        outage_limit: seconds for which an upload waits while no request gets through at all.
+        max_body_bytes: a batch whose JSON is longer is sent in parts; None: only when the server says 413.
+        ssl_context: for a private certificate authority; None: what the machine trusts.
+        trust_env: takes the proxy from the environment (HTTPS_PROXY, NO_PROXY).
 
     Raises:
         ConfigurationError: a setting cannot be used.
@@ -71,10 +74,11 @@ class QuartileClient:
         self,
         *,
         subscription_key: str,
-        auth: str | TokenProvider,
+        auth: Auth,
         base_url: str = BASE_URL,
         batch_paths: BatchPaths = "example",
         path_prefix: str = "/amazon/v2",
+        auth_prefix: str = "/auth/v2",
         max_in_flight: int = 16,
         account: str | None = None,
         linger: float = 0.2,
@@ -84,48 +88,62 @@ class QuartileClient:
         max_tries: int = 5,
         max_retry_time: float = 60.0,
         max_pause: float = 300.0,
+        outage_limit: float = 300.0,
+        max_body_bytes: int | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        trust_env: bool = False,
     ) -> None:
         _check_at_least(1, max_in_flight=max_in_flight, max_tries=max_tries)
         _check_at_least(0.0, linger=linger, not_visible_grace=not_visible_grace, max_pause=max_pause)
-        _check_at_least(
-            0.001, batch_deadline=batch_deadline, request_timeout=request_timeout, max_retry_time=max_retry_time
-        )
-        self._account = account
-        self._linger = linger
-        self._wait_limits = WaitLimits(deadline=batch_deadline, grace=not_visible_grace)
-        self._slots = Slots(max_in_flight)
-        self._tokens = Tokens(auth)
-        self._transport = Transport(
+        _check_at_least(0.001, batch_deadline=batch_deadline, request_timeout=request_timeout)
+        _check_at_least(0.001, max_retry_time=max_retry_time, outage_limit=outage_limit)
+        if max_body_bytes is not None:
+            _check_at_least(1, max_body_bytes=max_body_bytes)
+        key = checked_secret(subscription_key, "subscription key")
+        self._paths = checked_paths(batch_paths, path_prefix)
+        self._auth_prefix = checked_prefix(auth_prefix, "auth_prefix")
+        self._most_bytes = max_body_bytes
+        self._http = Http(
             base_url=base_url,
-            subscription_key=checked_secret(subscription_key, "subscription key"),
-            tokens=self._tokens,
-            gate=Gate(),
-            limits=RetryLimits(tries=max_tries, seconds=max_retry_time, longest_pause=max_pause),
+            headers={
+                "Subscription-Key": key,
+                "Content-Type": "application/json",
+                "Accept": "application/json",
+                "User-Agent": f"quartile-async/{__version__}",
+            },
             timeout=request_timeout,
-            user_agent=f"quartile-async/{__version__}",
+            ssl_context=ssl_context,
+            trust_env=trust_env,
         )
-        self._api = Api(self._transport, checked_paths(batch_paths, path_prefix))
-        self._orders: dict[str, KeyOrder] = {}
-        self._times: dict[str, ProcessingTimes] = {}
+        self._traffic = Traffic(max_in_flight=max_in_flight, outage_limit=outage_limit)
+        limits = RetryLimits(tries=max_tries, seconds=max_retry_time, longest_pause=max_pause)
+        self._transport = Transport(self._http, subscription_key=key, traffic=self._traffic, limits=limits)
+        self._all_tokens: weakref.WeakSet[Tokens] = weakref.WeakSet()
         self._uploads: dict[asyncio.Task[None], Supervisor] = {}
         self._closed = False
+        shared = Shared(
+            linger=linger,
+            wait_limits=WaitLimits(deadline=batch_deadline, grace=not_visible_grace),
+            check_open=self._check_open,
+            spawn=self._spawn,
+        )
+        super().__init__(account, self._api_for(auth), shared)
 
     @classmethod
     def from_env(cls, **options: Any) -> Self:
-        """A client with what the environment says: QUARTILE_SUBSCRIPTION_KEY, QUARTILE_ACCESS_TOKEN and, where it
-        is set, QUARTILE_BASE_URL. Options that are given win.
+        """A client with what the environment says; options that are given win.
+
+        QUARTILE_SUBSCRIPTION_KEY; QUARTILE_ACCESS_TOKEN, or QUARTILE_USERNAME and QUARTILE_PASSWORD for a login;
+        QUARTILE_BASE_URL where it is set.
 
         Raises:
             ConfigurationError: a variable is missing, or a setting cannot be used.
         """
-        found = {option: os.environ[name] for option, name in ENVIRONMENT.items() if os.environ.get(name)}
-        settings = {**found, **options}
-        if missing := [ENVIRONMENT[option] for option in ("subscription_key", "auth") if option not in settings]:
-            raise ConfigurationError(f"Set {' and '.join(missing)} in the environment.")
-        return cls(**settings)
+        return cls(**(settings_from_env(os.environ, given=options) | options))
 
     def __repr__(self) -> str:
-        state = "closed" if self._closed else f"{self._slots.in_use} of {self._slots.limit} in flight"
+        slots = self._traffic.slots
+        state = "closed" if self._closed else f"{slots.in_use} of {slots.limit} in flight"
         account = f" for {self._account!r}" if self._account else ""
         return f"<QuartileClient{account} at {self._transport.base_url}, {state}>"
 
@@ -146,77 +164,38 @@ class QuartileClient:
         with anyio.CancelScope(shield=True):
             if self._uploads:
                 await asyncio.wait(list(self._uploads))
-            await self._tokens.aclose()
-            await self._transport.aclose()
+            for tokens in list(self._all_tokens):
+                await tokens.aclose()
+            self._traffic.outage.close()
+            await self._http.aclose()
 
-    def upload(self, resource: Resource[T], items: Iterable[Any] | AsyncIterable[Any]) -> Upload[T]:
-        """Opens an upload; see `Upload` for how to run it.
+    def for_account(self, label: str, *, auth: Auth) -> Account:
+        """Another account under the same subscription key.
 
-        Args:
-            resource: where the items go, and what they look like.
-            items: mappings or models, in a sync or async iterable, which is read only as far as there is room for
-                results. An item that is invalid gets a REJECTED result, and so does an exception in an item's
-                place: a record that its source could not read.
+        It shares connections, gate, slots and retry budget with this client, and has its own tokens. Key order is
+        kept for each label and resource.
 
         Raises:
             ClientClosedError: the client is closed.
-            ConfigurationError: `items` cannot be read item by item.
+            ConfigurationError: `auth` cannot be used.
         """
         self._check_open()
-        labels: dict[str, object] = {"account": self._account, "resource": resource.path}
-        batch = BatchTools(
-            self._api, resource, self._wait_for(resource), self._order_of(resource), BatchCounts(), labels
-        )
-        return Upload(items, UploadTools(batch, self._slots, self._linger, self._spawn))
+        return Account(label, self._api_for(auth), self._shared)
 
-    async def submit(self, resource: Resource[T], items: Sequence[Any]) -> str:
-        """Submits one batch; takes no slot, and knows nothing of the uploads' key order.
-
-        Args:
-            resource: where the items go.
-            items: 1 to 100 mappings or models with different natural keys.
-
-        Returns:
-            The batch's id.
-
-        Raises:
-            ConfigurationError: the items cannot be one batch; nothing was sent.
-            QuartileError: the submit failed; `may_have_been_sent` tells whether the server may have it all the same.
-        """
-        self._check_open()
-        return await self._api.submit(resource, _one_batch(resource, items), Delivery())
-
-    async def get_batch(self, batch_id: str, resource: Resource[Any] = MASTERLIST) -> BatchStatus:
-        """Asks for a batch once.
-
-        Raises:
-            ConfigurationError: the id is not a plain token.
-            QuartileError: there was no usable answer.
-        """
-        self._check_open()
-        return await self._api.get_batch(_known_id(batch_id), resource)
-
-    async def wait(self, batch_id: str, resource: Resource[Any] = MASTERLIST) -> BatchStatus:
-        """Asks for a batch until it has ended.
-
-        Raises:
-            ConfigurationError: the id is not a plain token.
-            TransportError: it had not ended after `batch_deadline`, or the server does not know it.
-            QuartileError: there was no usable answer.
-        """
-        self._check_open()
-        return await self._wait_for(resource).until_finished(_known_id(batch_id))
+    def _api_for(self, auth: Auth) -> Api:
+        credentials = None
+        if isinstance(auth, LoginAuth | RefreshAuth):
+            user = digest_of(auth.username) if isinstance(auth, LoginAuth) else ""
+            endpoint = TokenApi(self._transport, self._auth_prefix, user, wall_clock)
+            credentials = Credentials(auth, endpoint, wall_clock=wall_clock)
+            auth = ""
+        tokens = tokens_from(auth, credentials, wall_clock)
+        self._all_tokens.add(tokens)
+        return Api(self._transport, self._paths, tokens, self._most_bytes)
 
     def _check_open(self) -> None:
         if self._closed:
             raise ClientClosedError("The client is closed. Open a new one.")
-
-    def _wait_for(self, resource: Resource[Any]) -> BatchWait:
-        times = self._times.setdefault(resource.path, ProcessingTimes())
-        return BatchWait(self._api, resource, times, self._wait_limits)
-
-    def _order_of(self, resource: Resource[Any]) -> KeyOrder:
-        return self._orders.setdefault(resource.path, KeyOrder())
 
     def _spawn(self, supervisor: Supervisor, run: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         if self._closed:
@@ -234,21 +213,29 @@ def _check_at_least(least: float, **settings: object) -> None:
             raise ConfigurationError(f"{name}={value!r} cannot be used: give a number of at least {least:g}.")
 
 
-def _known_id(batch_id: str) -> str:
-    try:
-        return checked_batch_id(batch_id)
-    except ProtocolError as error:
-        raise ConfigurationError(str(error)) from None
+def settings_from_env(environ: Mapping[str, str], *, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that the environment names, but for those that are given.
+
+    Raises:
+        ConfigurationError: a variable is missing.
+    """
+    found = {
+        "subscription_key": environ.get("QUARTILE_SUBSCRIPTION_KEY"),
+        "auth": environ.get("QUARTILE_ACCESS_TOKEN") or _login_from(environ),
+        "base_url": environ.get("QUARTILE_BASE_URL"),
+    }
+    settings = {name: value for name, value in found.items() if value}
+    if missing := [what for name, what in NEEDED.items() if name not in settings and name not in given]:
+        raise ConfigurationError(f"Set {' and '.join(missing)} in the environment.")
+    return settings
 
 
-def _one_batch(resource: Resource[Any], items: Sequence[Any]) -> list[Any]:
-    """What is sent for the items of one batch."""
-    if not 1 <= len(items) <= CHUNK_SIZE:
-        raise ConfigurationError(f"A batch has 1 to {CHUNK_SIZE} items, not {len(items)}. Use upload() for any number.")
-    checked = codec_for(resource).check(items)
-    if checked.problems:
-        listed = "; ".join(f"item {position}: {problem}" for position, problem in sorted(checked.problems.items()))
-        raise ConfigurationError(f"{len(checked.problems)} of {len(items)} items are invalid: {listed}")
-    if len(set(checked.keys)) < len(items):
-        raise ConfigurationError("Two of the items have the same natural key. Use upload(), which sends them in turn.")
-    return checked.wires
+NEEDED = {
+    "subscription_key": "QUARTILE_SUBSCRIPTION_KEY",
+    "auth": "QUARTILE_ACCESS_TOKEN (or QUARTILE_USERNAME and QUARTILE_PASSWORD)",
+}
+
+
+def _login_from(environ: Mapping[str, str]) -> LoginAuth | None:
+    username, password = environ.get("QUARTILE_USERNAME"), environ.get("QUARTILE_PASSWORD")
+    return LoginAuth(username, password) if username and password else None

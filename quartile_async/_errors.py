@@ -75,6 +75,7 @@ class APIError(QuartileError):
         message: what the server said, in its own words.
         body: the answer's body, decoded, cut after 262,144 characters; secrets are blanked.
         request_id: the gateway's id of the request, for a question to the vendor, where it gave one.
+        retry_after: seconds until the server takes requests again, where it named a time.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class APIError(QuartileError):
         message: str = "",
         body: str = "",
         request_id: str | None = None,
+        retry_after: float | None = None,
         may_have_been_sent: bool = False,
     ) -> None:
         super().__init__(text, may_have_been_sent=may_have_been_sent)
@@ -92,6 +94,7 @@ class APIError(QuartileError):
         self.message: str = message or text
         self.body = body
         self.request_id = request_id
+        self.retry_after = retry_after
 
 
 class AuthenticationError(APIError):
@@ -103,23 +106,14 @@ class PermissionDeniedError(APIError):
 
 
 class QuotaExceededError(APIError):
-    """The quota of calls is used up (403); the message names the time when it is replenished.
-
-    Attributes:
-        retry_after: seconds until the quota is replenished, where the server said so.
-    """
-
-    retry_after: float | None = None
+    """The quota of calls is used up (403); the message and `retry_after` name the time when it is replenished."""
 
 
 class RateLimitError(APIError):
     """Too many requests (429), and the server asks for a longer pause than the client may take.
 
-    Attributes:
-        retry_after: seconds until the server takes requests again, where it said so.
+    The message and `retry_after` name the time.
     """
-
-    retry_after: float | None = None
 
 
 class ServerError(APIError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections import deque
-from collections.abc import AsyncIterable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -63,6 +63,7 @@ class Intake:
         linger: float,
         reject: Callable[[Results, Parcel], object],
         wake: Callable[[], object],
+        may_read: Callable[[], Awaitable[object]],
     ) -> None:
         self._items = items
         self._codec = codec_for(resource)
@@ -71,6 +72,7 @@ class Intake:
         self._linger = linger
         self._reject = reject
         self._wake = wake
+        self._may_read = may_read
         self._chunker = Chunker()
         self._block: list[Any] = []
         self._absorbed = 0
@@ -218,6 +220,7 @@ class Intake:
             self._room_made.clear()
             await self._room_made.wait()
         self._out_of_room = False
+        await self._may_read()
 
     def _has_room(self) -> bool:
         held = self._parcels * CHUNK_SIZE + self._chunker.held_items + self._chunker.missing

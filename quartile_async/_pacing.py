@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import Callable
 
@@ -11,20 +12,33 @@ import anyio
 SPREAD = 0.5
 """Seconds after the gate opens over which those who waited start again, so that they do not come all at once."""
 
+PAUSE_WITHOUT_A_NAME = 5.0
+"""Seconds that the gate closes for after a 429 that names no time."""
+
+SHORTEST_PAUSE = 0.5
+"""Seconds that the gate closes for at least; doubled with each refusal in a row, up to PAUSE_WITHOUT_A_NAME."""
+
 
 class Slots:
     """The batches that may be submitted or polled at once.
 
     Slots are given out in the order of asking. An upload asks for one at a time, and asks again only when it has
     got it, so uploads take turns however large they are.
+
+    How many there are adapts between 1 and the limit, as TCP's window does: halved when the server is congested, and
+    once for all requests that had been sent by then; one more for as many successes as there are slots.
     """
 
     def __init__(self, limit: int) -> None:
+        self.limit: int = limit
         self._limiter = anyio.CapacityLimiter(limit)
+        self._allowance = float(limit)
+        self._lowered_at = -math.inf
 
     @property
-    def limit(self) -> int:
-        return int(self._limiter.total_tokens)
+    def allowed(self) -> int:
+        """How many there are now."""
+        return int(self._allowance)
 
     @property
     def in_use(self) -> int:
@@ -37,6 +51,22 @@ class Slots:
     def give_back(self, borrower: object) -> None:
         self._limiter.release_on_behalf_of(borrower)
 
+    def congested(self, *, sent_at: float, now: float) -> None:
+        """A request sent at that time has found the server congested."""
+        if sent_at >= self._lowered_at:
+            self._lowered_at = now
+            self._allow(max(1.0, min(self._allowance, self.in_use) / 2))
+
+    def succeeded(self) -> None:
+        """A request was answered."""
+        if self._allowance < self.limit:
+            self._allow(min(float(self.limit), self._allowance + 1.0 / self._allowance))
+
+    def _allow(self, slots: float) -> None:
+        self._allowance = slots
+        if self._limiter.total_tokens != self.allowed:
+            self._limiter.total_tokens = self.allowed
+
 
 class Gate:
     """Closed for every request of the client from a 429 until the time that it named."""
@@ -44,17 +74,48 @@ class Gate:
     def __init__(self, *, clock: Callable[[], float] | None = None) -> None:
         self._clock = clock or (lambda: asyncio.get_running_loop().time())
         self._opens_at = 0.0
+        self._closed_at = -math.inf
+        self._refusals = 0
+        self._refused_since: float | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self._clock() >= self._opens_at
 
     def close_for(self, seconds: float) -> None:
         """Closes the gate; a gate that is closed for longer stays so."""
-        self._opens_at = max(self._opens_at, self._clock() + seconds)
+        self._closed_at = self._clock()
+        self._opens_at = max(self._opens_at, self._closed_at + seconds)
+
+    def refused(self, pause: float | None, *, sent_at: float) -> float:
+        """A request sent at that time was refused, and this pause asked for: closes the gate.
+
+        Refusals in a row (what was on the wire when the gate closed is one with the refusal that closed it) make the
+        pause longer, should the server name ones that are too short.
+
+        Returns:
+            For how many seconds the server has refused everything.
+        """
+        now = self._clock()
+        if self._refused_since is None:
+            self._refused_since = now
+        if sent_at >= self._closed_at:
+            self._refusals += 1
+        least = min(PAUSE_WITHOUT_A_NAME, SHORTEST_PAUSE * 2.0 ** (self._refusals - 1))
+        self.close_for(PAUSE_WITHOUT_A_NAME if pause is None else max(pause, least))
+        return now - self._refused_since
+
+    def accepted(self) -> None:
+        """A request was let through."""
+        self._refusals = 0
+        self._refused_since = None
 
     async def passed(self) -> None:
         """Waits until the gate is open.
 
         Those who waited start spread over a short time after the opening, never before it.
         """
-        if self._clock() >= self._opens_at:
+        if self.is_open:
             return
         upwards = random.uniform(0.0, SPREAD)
         while (left := self._opens_at - self._clock()) > 0:  # noqa: ASYNC110  # the time may be put off meanwhile

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -10,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 import backoff
 
+from ._answers import LongPauseError
 from ._errors import APIError, ProtocolError, QuartileError, TransportError
 
 R = TypeVar("R")
@@ -47,36 +49,99 @@ class RetryLimits:
 
 @dataclass(slots=True, frozen=True)
 class Attempt(Generic[R]):
-    """One try: what it gave, or why it failed and the pause in seconds that the server asked for."""
+    """One try.
+
+    Attributes:
+        value: what it gave.
+        error: or why it failed.
+        pause: seconds that the server asked for.
+        held: seconds that it was held back by a gate or an outage; they are not the request's own.
+    """
 
     value: R | None = None
     error: QuartileError | None = None
     pause: float | None = None
+    held: float = 0.0
+
+
+class RetryBudget:
+    """Keeps the retries of a whole client from multiplying the load when nearly everything fails.
+
+    Retries are paid for: from a purse, which each success fills a little, and time a little too. Once it is empty,
+    retries wait until there is enough for them.
+
+    Args:
+        capacity: retries that the purse holds.
+        per_success: retries that a success is worth.
+        per_second: retries that come in by time alone; else, with everything failing, there would be none.
+    """
+
+    def __init__(
+        self,
+        *,
+        capacity: float = 50.0,
+        per_success: float = 0.1,
+        per_second: float = 0.5,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        self._clock = clock or (lambda: asyncio.get_running_loop().time())
+        self._capacity = capacity
+        self._per_success = per_success
+        self._per_second = per_second
+        self._left = capacity
+        self._counted_at: float | None = None
+
+    def earn(self) -> None:
+        """A request has succeeded."""
+        if self._left < self._capacity:
+            self._left = min(self._capacity, self._left + self._per_success)
+
+    def delay(self) -> float:
+        """Seconds until there is enough for one more retry."""
+        now = self._clock()
+        if self._counted_at is not None:
+            self._left = min(self._capacity, self._left + (now - self._counted_at) * self._per_second)
+        self._counted_at = now
+        return max(0.0, (1.0 - self._left) / self._per_second)
+
+    def spend(self) -> float:
+        """Pays for one retry, which may go out after so many seconds."""
+        delay = self.delay()
+        self._left -= 1.0
+        return delay
 
 
 def is_worth_another_try(error: QuartileError | None, *, may_send_again: bool) -> bool:
     """Whether the same request may succeed later, and may be sent again although it may have arrived."""
-    if error is None or (error.may_have_been_sent and not may_send_again):
+    if error is None or (error.may_have_been_sent and not may_send_again) or isinstance(error, LongPauseError):
         return False
     if isinstance(error, APIError):
         return error.status in RETRIED
     return isinstance(error, TransportError | ProtocolError)
 
 
-def waits() -> Generator[float, Attempt[Any], None]:
+def waits(budget: RetryBudget) -> Generator[float, Attempt[Any], None]:
     """Seconds before each further try, given the try before it: full jitter, upwards from a pause that was named."""
     longest = BASE
     attempt = yield 0.0
     while True:
         jitter = backoff.full_jitter(longest)
-        attempt = yield jitter if attempt.pause is None else attempt.pause + jitter
+        attempt = yield max(jitter + (attempt.pause or 0.0), budget.spend())
         longest = min(LONGEST, longest * 2)
 
 
 async def retried(
-    once: Callable[[], Awaitable[Attempt[R]]], *, limits: RetryLimits, may_send_again: bool
+    once: Callable[[], Awaitable[Attempt[R]]],
+    *,
+    limits: RetryLimits,
+    budget: RetryBudget,
+    may_send_again: bool,
+    is_hopeless: Callable[[], bool] = lambda: False,
 ) -> Attempt[R]:
-    """Tries until it succeeds, or there is no point in going on; gives the last try."""
+    """Tries until it succeeds, or there is no point in going on; gives the last try.
+
+    `is_hopeless`: whether further tries are pointless for now, for a reason beyond this request.
+    """
     clock = asyncio.get_running_loop().time
     give_up_at = clock() + limits.seconds
 
@@ -84,17 +149,26 @@ async def retried(
         return (
             is_worth_another_try(attempt.error, may_send_again=may_send_again)
             and (attempt.pause or 0.0) <= limits.longest_pause
-            and clock() < give_up_at
+            and not is_hopeless()
+            and clock() + budget.delay() < give_up_at
         )
 
     first = await once()
+    give_up_at += first.held
     if not goes_on(first):
         return first
     # Only now, because most requests succeed at once and backoff costs as much as a small request.
     made = [first]
 
     async def attempt() -> Attempt[R]:
-        return made.pop() if made else await once()
+        nonlocal give_up_at
+        if made:
+            return made.pop()
+        tried = await once()
+        give_up_at += tried.held
+        return tried
 
-    again = backoff.on_predicate(waits, goes_on, max_tries=limits.tries, jitter=None, logger=None)
+    again = backoff.on_predicate(
+        functools.partial(waits, budget), goes_on, max_tries=limits.tries, jitter=None, logger=None
+    )
     return await again(attempt)()

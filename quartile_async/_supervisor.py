@@ -50,6 +50,7 @@ class Supervisor:
             linger=tools.linger,
             reject=self.outbox.put,
             wake=self._wake.set,
+            may_read=tools.batch.api.traffic.outage.over,
         )
         self._runs: set[BatchRun] = set()
         self._in_flight = 0

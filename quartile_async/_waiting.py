@@ -10,7 +10,8 @@ from typing import Any
 
 import anyio
 
-from ._api import Api, UnusableEndError
+from ._answers import LongPauseError, UnusableEndError
+from ._api import Api
 from ._errors import (
     APIError,
     AuthenticationError,
@@ -22,6 +23,7 @@ from ._errors import (
     RateLimitError,
     TransportError,
 )
+from ._outage import OutageError
 from ._polling import ProcessingTimes
 from ._resources import Resource
 from ._results import BatchStatus
@@ -33,6 +35,8 @@ HOPELESS = (
     RateLimitError,
     ConfigurationError,
     ClientClosedError,
+    LongPauseError,
+    OutageError,
 )
 """Errors that no other request of this client can survive."""
 
@@ -50,8 +54,27 @@ class WaitLimits:
     grace: float
 
 
+LAST_ANSWER = 5.0
+"""Seconds that a question asked at the deadline has for its answer."""
+
+
 class BatchGivenUpError(TransportError):
     """A batch whose end was not learned, and which may still be carried out."""
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What was seen of a batch.
+
+    Attributes:
+        start: when the wait began, on the loop's clock.
+        alive_at: the age in seconds at which it was last seen unfinished.
+        words: the last answer.
+    """
+
+    start: float
+    alive_at: float = 0.0
+    words: str = "nothing"
 
 
 class BatchWait:
@@ -75,27 +98,36 @@ class BatchWait:
             UnusableEndError: it has ended, and the rows cannot be used.
             AuthenticationError and the other errors in `HOPELESS`.
         """
-        clock = asyncio.get_running_loop().time
-        start, last_seen, seen = clock(), 0.0, "nothing"
-        while True:
-            age = clock() - start
-            await anyio.sleep(max(0.0, min(self._times.wait(age), self._limits.deadline - age)))
+        seen = _Seen(asyncio.get_running_loop().time())
+        # The last question is asked at the deadline. Neither a gate nor an outage may put off the end for longer.
+        with anyio.move_on_after(self._limits.deadline + LAST_ANSWER):
+            if (status := await self._asked_until_the_deadline(batch_id, check, seen)) is not None:
+                return status
+        self._api.traffic.note_overdue()
+        raise BatchGivenUpError(self._overdue(batch_id, seen.words))
+
+    async def _asked_until_the_deadline(
+        self, batch_id: str, check: Callable[[BatchStatus], object], seen: _Seen
+    ) -> BatchStatus | None:
+        clock, start = asyncio.get_running_loop().time, seen.start
+        while (age := clock() - start) < self._limits.deadline:
+            wait = self._times.wait(age) * self._api.traffic.poll_stretch
+            await anyio.sleep(max(0.0, min(wait, self._limits.deadline - age)))
             asked = clock() - start
             try:
-                status = await self._api.get_batch(batch_id, self._resource, check)
+                status = await self._api.get_batch(batch_id, self._resource, check, patient=True)
             except (*HOPELESS, UnusableEndError):
                 raise
             except QuartileError as error:
-                age, seen = clock() - start, str(error)
-                if _denies_the_batch(error) and age - last_seen >= self._limits.grace:
-                    raise BatchGivenUpError(self._lost(batch_id, seen)) from error
+                seen.words = str(error)
+                if _denies_the_batch(error) and clock() - start - seen.alive_at >= self._limits.grace:
+                    raise BatchGivenUpError(self._lost(batch_id, seen.words)) from error
             else:
                 if status.finished:
-                    self._times.learn(last_seen, asked)
+                    self._times.learn(seen.alive_at, asked)
                     return status
-                age, last_seen, seen = clock() - start, asked, status.status
-            if age >= self._limits.deadline:
-                raise BatchGivenUpError(self._overdue(batch_id, seen))
+                seen.alive_at, seen.words = asked, status.status
+        return None
 
     def _overdue(self, batch_id: str, seen: str) -> str:
         return (

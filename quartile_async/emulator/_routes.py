@@ -11,6 +11,7 @@ from ._schema import SCHEMAS
 
 Spelling: TypeAlias = Literal["both", "example", "table"]
 
+AUTH_KINDS: tuple[Kind, ...] = ("login", "refresh", "validate")
 METHODS: dict[Kind, str] = {"submit": "PATCH", "poll": "GET", "login": "POST", "refresh": "POST", "validate": "POST"}
 
 
@@ -38,8 +39,8 @@ class Routes:
         self._patterns: list[tuple[Kind, re.Pattern[str]]] = [
             (kind, re.compile(f"{root}/{pattern}")) for kind, pattern in served
         ]
-        kinds: tuple[Kind, ...] = ("login", "refresh", "validate")
-        self._patterns += [(kind, re.compile(f"{auth}/{kind}")) for kind in kinds]
+        for kind in AUTH_KINDS:
+            self._patterns.append((kind, re.compile(f"{auth}/{kind}")))
 
     def find(self, path: str) -> Route:
         for kind, pattern in self._patterns:

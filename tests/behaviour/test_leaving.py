@@ -104,8 +104,8 @@ async def test_leaving_while_batches_are_polled(way: Way) -> None:
         async with nothing_is_left(emulator), client_for(emulator, max_in_flight=4) as client:
             upload = client.upload(MASTERLIST, items(2_000))
             await way(client, upload, lambda: len(emulator.batches) >= 5)
-            assert client._slots.in_use == 0
-            assert not client._orders["process/masterlist"]._last
+            assert client._traffic.slots.in_use == 0
+            assert not client._shared.orders[None, "process/masterlist"]._last
     assert emulator.violations == []
 
 
@@ -182,7 +182,7 @@ async def test_a_break_lets_the_client_go_on(emulator: Emulator, client: Quartil
             break
         gc.collect()
     assert len(await client.upload(MASTERLIST, items(300)).collect()) == 300
-    await until(lambda: client._slots.in_use == 0)
+    await until(lambda: client._traffic.slots.in_use == 0)
 
 
 async def test_a_client_may_be_entered_in_one_task_and_left_in_another(emulator: Emulator) -> None:

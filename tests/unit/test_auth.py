@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from quartile_async import AuthenticationError, ClientClosedError, ConfigurationError, QuartileClient
-from quartile_async._auth import Tokens, checked_secret
+from quartile_async._auth import FixedToken, ProvidedTokens, Tokens
+from quartile_async._tokens import checked_secret
 
 
 @pytest.mark.parametrize("value", ["", "a\nb", "a\r\nX-Injected: 1", "é", "a b", "a\x00", None, 3, b"key", "token\n"])
@@ -27,7 +28,7 @@ async def test_a_provider_is_called_once_for_all_who_wait() -> None:
         await may_answer.wait()
         return f"token-{len(calls)}"
 
-    tokens = Tokens(provider)
+    tokens = Tokens(ProvidedTokens(provider))
     waiting = [asyncio.ensure_future(tokens.get()) for _ in range(20)]
     await asyncio.sleep(0)
     may_answer.set()
@@ -43,7 +44,7 @@ async def test_a_refused_token_is_replaced_once_and_a_newer_one_is_not_dropped_f
         calls.append(1)
         return f"token-{len(calls)}"
 
-    tokens = Tokens(provider)
+    tokens = Tokens(ProvidedTokens(provider))
     first = await tokens.get()
     assert tokens.refuse(first)
     second = await tokens.get()
@@ -53,7 +54,7 @@ async def test_a_refused_token_is_replaced_once_and_a_newer_one_is_not_dropped_f
 
 
 def test_a_fixed_token_that_is_refused_cannot_be_replaced() -> None:
-    assert not Tokens("fixed").refuse("fixed")
+    assert not Tokens(FixedToken("fixed")).refuse("fixed")
 
 
 async def test_the_cancellation_of_the_request_that_asked_first_does_not_fail_the_others() -> None:
@@ -63,7 +64,7 @@ async def test_the_cancellation_of_the_request_that_asked_first_does_not_fail_th
         await may_answer.wait()
         return "token"
 
-    tokens = Tokens(provider)
+    tokens = Tokens(ProvidedTokens(provider))
     first, second = asyncio.ensure_future(tokens.get()), asyncio.ensure_future(tokens.get())
     await asyncio.sleep(0)
     first.cancel()
@@ -82,7 +83,7 @@ async def test_a_provider_that_raises_is_an_authentication_error_for_each_and_is
             raise answer
         return answer
 
-    tokens = Tokens(provider)
+    tokens = Tokens(ProvidedTokens(provider))
     failed = await asyncio.gather(tokens.get(), tokens.get(), return_exceptions=True)
 
     assert [type(error) for error in failed] == [AuthenticationError] * 2
@@ -96,7 +97,7 @@ async def test_a_provider_under_way_ends_when_the_client_closes(no_task_is_left:
         await asyncio.Event().wait()
         raise AssertionError
 
-    tokens = Tokens(provider)
+    tokens = Tokens(ProvidedTokens(provider))
     waiting = asyncio.ensure_future(tokens.get())
     await asyncio.sleep(0)
     await tokens.aclose()
@@ -109,6 +110,6 @@ async def test_no_secret_stands_in_a_repr() -> None:
     client = QuartileClient(subscription_key="k3y" * 10, auth="t0ken", account="acme-de")
 
     assert "k3y" not in repr(client)
-    assert "t0ken" not in repr(client) + repr(client._tokens)
+    assert "t0ken" not in repr(client) + repr(client._api._tokens)
     assert "acme-de" in repr(client)
     await client.aclose()

@@ -5,7 +5,16 @@ import asyncio
 import pytest
 
 from quartile_async import APIError, AuthenticationError, ProtocolError, QuartileError, ServerError, TransportError
-from quartile_async._retrying import BASE, LONGEST, Attempt, RetryLimits, is_worth_another_try, retried, waits
+from quartile_async._retrying import (
+    BASE,
+    LONGEST,
+    Attempt,
+    RetryBudget,
+    RetryLimits,
+    is_worth_another_try,
+    retried,
+    waits,
+)
 
 in_virtual_time = pytest.mark.looptime
 
@@ -37,9 +46,9 @@ def test_only_what_may_pass_is_tried_again_and_what_may_have_arrived_only_where_
     assert is_worth_another_try(error, may_send_again=False) is worth_it_when_sent_once
 
 
-def test_waits_have_full_jitter_up_to_a_cap(monkeypatch) -> None:
+async def test_waits_have_full_jitter_up_to_a_cap(monkeypatch) -> None:
     monkeypatch.setattr("backoff.full_jitter", lambda longest: longest)
-    generator = waits()
+    generator = waits(RetryBudget())
     next(generator)
 
     longest = [generator.send(Attempt()) for _ in range(7)]
@@ -47,9 +56,9 @@ def test_waits_have_full_jitter_up_to_a_cap(monkeypatch) -> None:
     assert longest == [BASE, BASE * 2, BASE * 4, BASE * 8, LONGEST, LONGEST, LONGEST]
 
 
-def test_a_pause_that_the_server_named_is_a_lower_bound_of_the_wait() -> None:
+async def test_a_pause_that_the_server_named_is_a_lower_bound_of_the_wait() -> None:
     for _ in range(100):
-        generator = waits()
+        generator = waits(RetryBudget())
         next(generator)
         assert 12.0 <= generator.send(Attempt(pause=12.0)) <= 12.0 + BASE
 
@@ -72,7 +81,7 @@ class Failing:
 async def test_a_first_try_that_succeeds_is_the_only_one() -> None:
     once = Failing(0)
 
-    assert (await retried(once, limits=LIMITS, may_send_again=True)).value == "value"
+    assert (await retried(once, limits=LIMITS, budget=RetryBudget(), may_send_again=True)).value == "value"
     assert len(once.times) == 1
 
 
@@ -80,7 +89,7 @@ async def test_a_first_try_that_succeeds_is_the_only_one() -> None:
 async def test_failures_are_tried_again_until_one_succeeds() -> None:
     once = Failing(3)
 
-    assert (await retried(once, limits=LIMITS, may_send_again=True)).value == "value"
+    assert (await retried(once, limits=LIMITS, budget=RetryBudget(), may_send_again=True)).value == "value"
     assert len(once.times) == 4
 
 
@@ -88,7 +97,7 @@ async def test_failures_are_tried_again_until_one_succeeds() -> None:
 async def test_tries_are_capped_in_number_and_the_last_failure_is_given() -> None:
     once = Failing(100)
 
-    attempt = await retried(once, limits=LIMITS, may_send_again=True)
+    attempt = await retried(once, limits=LIMITS, budget=RetryBudget(), may_send_again=True)
 
     assert len(once.times) == 5
     assert str(attempt.error) == "failure 5"
@@ -98,7 +107,7 @@ async def test_tries_are_capped_in_number_and_the_last_failure_is_given() -> Non
 async def test_tries_are_capped_in_time() -> None:
     once = Failing(100, lasts=25.0)
 
-    await retried(once, limits=LIMITS, may_send_again=True)
+    await retried(once, limits=LIMITS, budget=RetryBudget(), may_send_again=True)
 
     assert len(once.times) == 3
 
@@ -107,7 +116,7 @@ async def test_tries_are_capped_in_time() -> None:
 async def test_a_named_pause_is_waited_for() -> None:
     once = Failing(1, pause=40.0)
 
-    await retried(once, limits=LIMITS, may_send_again=True)
+    await retried(once, limits=LIMITS, budget=RetryBudget(), may_send_again=True)
 
     first, second = once.times
     assert second - first >= 40.0
@@ -117,7 +126,7 @@ async def test_a_named_pause_is_waited_for() -> None:
 async def test_a_pause_beyond_the_limit_is_not_waited_for() -> None:
     once = Failing(1, pause=301.0)
 
-    attempt = await retried(once, limits=LIMITS, may_send_again=True)
+    attempt = await retried(once, limits=LIMITS, budget=RetryBudget(), may_send_again=True)
 
     assert attempt.error is not None
     assert len(once.times) == 1

@@ -205,7 +205,7 @@ async def test_a_server_that_is_not_there_is_reported_within_30_seconds(
     server: aioresponses, client: QuartileClient
 ) -> None:
     async def nobody_listens(url: Any, **kwargs: Any) -> CallbackResult:
-        await asyncio.sleep(kwargs.get("timeout") or client._transport._timeout.sock_connect)
+        await asyncio.sleep(kwargs.get("timeout") or client._http._timeout.sock_connect)
         raise aiohttp.ConnectionTimeoutError
 
     server.patch(SUBMIT, callback=nobody_listens, repeat=True)
@@ -265,7 +265,7 @@ async def test_tokens_that_are_refused_for_ever_end_in_an_authentication_error(s
 
 
 async def test_an_answer_that_is_too_long_is_not_read_on(server: aioresponses, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("quartile_async._transport.MOST_BODY", 1_000)
+    monkeypatch.setattr("quartile_async._http.MOST_BODY", 1_000)
     server.get(BATCH, body=b"x" * 1_001, repeat=True)
 
     async with QuartileClient(subscription_key=KEY, auth=TOKEN, max_tries=1) as client:

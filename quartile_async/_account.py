@@ -1,0 +1,143 @@
+"""One account under a client: its own tokens and key order, on the client's connections, gate and slots."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from ._api import Api, checked_batch_id
+from ._batch import BatchCounts, BatchTools
+from ._chunking import CHUNK_SIZE
+from ._delivery import Delivery
+from ._errors import ConfigurationError, ProtocolError
+from ._ordering import KeyOrder
+from ._polling import ProcessingTimes
+from ._resources import MASTERLIST, Resource
+from ._results import BatchStatus
+from ._supervisor import Supervisor, UploadTools
+from ._upload import Upload
+from ._validation import codec_for
+from ._waiting import BatchWait, WaitLimits
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True, frozen=True)
+class Shared:
+    """What the accounts of a client share.
+
+    Attributes:
+        linger: seconds after which a chunk leaves although it is not full.
+        wait_limits: how long batches are waited for.
+        check_open: raises ClientClosedError once the client is closed.
+        spawn: starts an upload's task.
+        times: by resource path; how long the server takes does not depend on the account.
+        orders: by account label and resource path.
+    """
+
+    linger: float
+    wait_limits: WaitLimits
+    check_open: Callable[[], None]
+    spawn: Callable[[Supervisor, Coroutine[Any, Any, None]], asyncio.Task[None]]
+    times: dict[str, ProcessingTimes] = field(default_factory=dict)
+    orders: dict[tuple[str | None, str], KeyOrder] = field(default_factory=dict)
+
+
+class Account:
+    """Uploads for one account; made by `QuartileClient.for_account`, and open for as long as that client."""
+
+    def __init__(self, label: str | None, api: Api, shared: Shared) -> None:
+        self._account = label
+        self._api = api
+        self._shared = shared
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._account!r}>"
+
+    def upload(self, resource: Resource[T], items: Iterable[Any] | AsyncIterable[Any]) -> Upload[T]:
+        """Opens an upload; see `Upload` for how to run it.
+
+        Args:
+            resource: where the items go, and what they look like.
+            items: mappings or models, in a sync or async iterable, which is read only as far as there is room for
+                results. An item that is invalid gets a REJECTED result, and so does an exception in an item's
+                place: a record that its source could not read.
+
+        Raises:
+            ClientClosedError: the client is closed.
+            ConfigurationError: `items` cannot be read item by item.
+        """
+        self._shared.check_open()
+        labels: dict[str, object] = {"account": self._account, "resource": resource.path}
+        batch = BatchTools(
+            self._api, resource, self._wait_for(resource), self._order_of(resource), BatchCounts(), labels
+        )
+        slots = self._api.traffic.slots
+        return Upload(items, UploadTools(batch, slots, self._shared.linger, self._shared.spawn))
+
+    async def submit(self, resource: Resource[T], items: Sequence[Any]) -> str:
+        """Submits one batch; takes no slot, and knows nothing of the uploads' key order.
+
+        Args:
+            resource: where the items go.
+            items: 1 to 100 mappings or models with different natural keys.
+
+        Returns:
+            The batch's id.
+
+        Raises:
+            ConfigurationError: the items cannot be one batch; nothing was sent.
+            QuartileError: the submit failed; `may_have_been_sent` tells whether the server may have it all the same.
+        """
+        self._shared.check_open()
+        return await self._api.submit(resource, _one_batch(resource, items), Delivery())
+
+    async def get_batch(self, batch_id: str, resource: Resource[Any] = MASTERLIST) -> BatchStatus:
+        """Asks for a batch once.
+
+        Raises:
+            ConfigurationError: the id is not a plain token.
+            QuartileError: there was no usable answer.
+        """
+        self._shared.check_open()
+        return await self._api.get_batch(_known_id(batch_id), resource)
+
+    async def wait(self, batch_id: str, resource: Resource[Any] = MASTERLIST) -> BatchStatus:
+        """Asks for a batch until it has ended.
+
+        Raises:
+            ConfigurationError: the id is not a plain token.
+            TransportError: it had not ended after `batch_deadline`, or the server does not know it.
+            QuartileError: there was no usable answer.
+        """
+        self._shared.check_open()
+        return await self._wait_for(resource).until_finished(_known_id(batch_id))
+
+    def _wait_for(self, resource: Resource[Any]) -> BatchWait:
+        times = self._shared.times.setdefault(resource.path, ProcessingTimes())
+        return BatchWait(self._api, resource, times, self._shared.wait_limits)
+
+    def _order_of(self, resource: Resource[Any]) -> KeyOrder:
+        return self._shared.orders.setdefault((self._account, resource.path), KeyOrder())
+
+
+def _known_id(batch_id: str) -> str:
+    try:
+        return checked_batch_id(batch_id)
+    except ProtocolError as error:
+        raise ConfigurationError(str(error)) from None
+
+
+def _one_batch(resource: Resource[Any], items: Sequence[Any]) -> list[Any]:
+    """What is sent for the items of one batch."""
+    if not 1 <= len(items) <= CHUNK_SIZE:
+        raise ConfigurationError(f"A batch has 1 to {CHUNK_SIZE} items, not {len(items)}. Use upload() for any number.")
+    checked = codec_for(resource).check(items)
+    if checked.problems:
+        listed = "; ".join(f"item {position}: {problem}" for position, problem in sorted(checked.problems.items()))
+        raise ConfigurationError(f"{len(checked.problems)} of {len(items)} items are invalid: {listed}")
+    if len(set(checked.keys)) < len(items):
+        raise ConfigurationError("Two of the items have the same natural key. Use upload(), which sends them in turn.")
+    return checked.wires

@@ -1,0 +1,210 @@
+"""User name and password, or a refresh token, turned into access tokens: whose turn it is, and what is saved when."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Protocol
+
+from ._answers import is_about_the_key
+from ._delivery import Delivery
+from ._errors import APIError, AuthenticationError, ConfigurationError, QuartileError, QuotaExceededError
+from ._token_store import MemoryTokenStore, TokenStore
+from ._tokens import Freshness, StoredTokens, checked_secret, digest_of, freshness_of
+
+
+class LoginAuth:
+    """Logs in with a user name and a password, and refreshes the token while that works.
+
+    Args:
+        username: and
+        password: of the API's user. They are kept in memory alone.
+        store: where tokens are kept between runs and shared between processes; without one, in memory.
+
+    Raises:
+        ConfigurationError: one of them is missing.
+    """
+
+    def __init__(self, username: str, password: str, *, store: TokenStore | None = None) -> None:
+        if not username or not password:
+            raise ConfigurationError("LoginAuth needs a user name and a password that are not empty.")
+        self.username: str = username
+        self._password = password
+        self.store: TokenStore | None = store
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}, store={self.store!r}>"
+
+
+class RefreshAuth:
+    """Starts from a refresh token. It works once: the ones that follow it are kept in the store, and come first.
+
+    Args:
+        refresh_token: the first one.
+        store: as for `LoginAuth`. Without one, another process has to be given another token.
+
+    Raises:
+        ConfigurationError: the token cannot be used.
+    """
+
+    def __init__(self, refresh_token: str, *, store: TokenStore | None = None) -> None:
+        self._refresh_token = checked_secret(refresh_token, "refresh token")
+        self.store: TokenStore | None = store
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}, store={self.store!r}>"
+
+
+class TokenEndpoint(Protocol):
+    """Where tokens are asked for.
+
+    Both raise a QuartileError with `may_have_been_sent` where no usable answer came.
+    """
+
+    @property
+    def server(self) -> str: ...
+
+    async def login(self, username: str, password: str) -> StoredTokens: ...
+
+    async def refresh(self, token: str, delivery: Delivery) -> StoredTokens: ...
+
+
+LOG_IN_AGAIN = "Log in again and give the new refresh token, or use LoginAuth."
+
+
+class Credentials:
+    """Gets tokens: from the store, by the refresh token, by a login, in this order."""
+
+    def __init__(
+        self, auth: LoginAuth | RefreshAuth, endpoint: TokenEndpoint, *, wall_clock: Callable[[], float] | None = None
+    ) -> None:
+        self._login = (auth.username, auth._password) if isinstance(auth, LoginAuth) else None
+        self._given = auth._refresh_token if isinstance(auth, RefreshAuth) else None
+        self._store = auth.store if auth.store is not None else MemoryTokenStore()
+        self._endpoint = endpoint
+        self._now = wall_clock or time.time
+        self._user = digest_of(auth.username) if isinstance(auth, LoginAuth) else ""
+        self._spent: set[str] = set()
+        self._unsaved: StoredTokens | None = None
+        self._delivery = Delivery()
+
+    @property
+    def must_finish(self) -> bool:
+        """Whether the server may have given new tokens that are not saved yet."""
+        return self._delivery.on_the_wire
+
+    async def obtain(self, refused: frozenset[str]) -> StoredTokens:
+        """Tokens whose access token is none of those that were refused.
+
+        Raises:
+            AuthenticationError: there is no way to get any, or they could not be saved.
+            QuartileError: the server could not be asked; nothing was changed.
+        """
+        try:
+            async with self._store.lock():
+                return await self._obtain(refused)
+        except (QuartileError, ConfigurationError):
+            raise
+        except Exception as error:
+            raise AuthenticationError(f"The token store {self._store!r} failed: {_described(error)}.") from error
+        finally:
+            self._delivery.on_the_wire = False
+
+    async def _obtain(self, refused: frozenset[str]) -> StoredTokens:
+        if self._unsaved is not None:
+            await self._save(self._unsaved)
+        known = await self._load()
+        if known is not None and self._is_usable(known, refused):
+            return known
+        for token in self._refresh_tokens(known):
+            found = await self._refreshed(token, refused)
+            if found is not None:
+                return found
+        if self._login is None:
+            raise AuthenticationError(f"The refresh token was refused, or may be spent. {LOG_IN_AGAIN}")
+        return await self._save(await self._logged_in(*self._login))
+
+    def _is_usable(self, tokens: StoredTokens, refused: frozenset[str]) -> bool:
+        return freshness_of(tokens, self._now()) is Freshness.FRESH and tokens.access_token not in refused
+
+    def _refresh_tokens(self, known: StoredTokens | None) -> list[str]:
+        tokens = (known.refresh_token if known is not None else None, self._given)
+        return [token for token in dict.fromkeys(tokens) if token is not None and token not in self._spent]
+
+    async def _refreshed(self, token: str, refused: frozenset[str]) -> StoredTokens | None:
+        """New tokens; None where the token does not help any more."""
+        self._spent.add(token)
+        try:
+            new = await self._endpoint.refresh(token, self._delivery)
+        except QuartileError as error:
+            self._delivery.on_the_wire = False
+            if _leaves_the_token_unused(error):
+                self._spent.discard(token)
+                raise
+            # Refused, or its answer was lost: it may be spent, and is not sent again. Another process may know more.
+            known = await self._load()
+            return known if known is not None and self._is_usable(known, refused) else None
+        except BaseException:
+            if not self._delivery.on_the_wire:  # cancelled before it was sent
+                self._spent.discard(token)
+            raise
+        return await self._save(new)
+
+    async def _logged_in(self, username: str, password: str) -> StoredTokens:
+        try:
+            return await self._endpoint.login(username, password)
+        except APIError as error:
+            if _is_refused(error):
+                raise AuthenticationError(
+                    f"The login was refused: {error}", status=error.status, message=error.message, body=error.body
+                ) from None
+            raise
+
+    async def _load(self) -> StoredTokens | None:
+        known = await self._store.load()
+        if known is not None and (
+            known.server != self._endpoint.server or (known.user and self._user and known.user != self._user)
+        ):
+            raise ConfigurationError(
+                f"The token store {self._store!r} holds the tokens of another user or server. Give each its own store."
+            )
+        return known
+
+    async def _save(self, tokens: StoredTokens) -> StoredTokens:
+        """Keeps new tokens, before anything is sent with them."""
+        self._unsaved = tokens
+        try:
+            await self._store.save(tokens)
+        except Exception as error:
+            raise AuthenticationError(
+                f"New tokens could not be saved in {self._store!r}: {_described(error)}. The refresh token in it is "
+                "spent by now. Mend the store; while this client lives it will try to save them again."
+            ) from error
+        self._unsaved = None
+        return tokens
+
+
+def _leaves_the_token_unused(error: QuartileError) -> bool:
+    """Whether a refresh that failed certainly did not spend its token, and it is not the token that was refused."""
+    if error.may_have_been_sent:
+        return False
+    if isinstance(error, APIError) and error.status is not None:
+        if isinstance(error, QuotaExceededError) or is_about_the_key(error.message):
+            return True
+        return not _is_refused(error)
+    return True
+
+
+def _is_refused(error: APIError) -> bool:
+    """Whether the answer is a no to what was sent, and not to the time or the way of sending it."""
+    status = error.status or 0
+    passing = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
+    return HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR and not (
+        status in passing or isinstance(error, QuotaExceededError)
+    )
+
+
+def _described(error: Exception) -> str:
+    # An OSError's text names the file; others may quote what they were given.
+    return f"{type(error).__name__}: {error}" if isinstance(error, OSError) else type(error).__name__

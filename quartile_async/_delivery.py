@@ -1,0 +1,35 @@
+"""What is known of a request that makes the server take something."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ._errors import QuartileError
+
+
+@dataclass(slots=True)
+class Delivery:
+    """A submit while it is under way.
+
+    Attributes:
+        on_the_wire: its body has begun to go out, and no answer has come.
+        in_doubt: an earlier try may have arrived.
+        batch_id: the id of the batch, once an answer has told it.
+    """
+
+    on_the_wire: bool = False
+    in_doubt: bool = False
+    batch_id: str | None = None
+
+    @property
+    def may_have_arrived(self) -> bool:
+        return self.on_the_wire or self.in_doubt
+
+    def goes_out(self) -> None:
+        """The body has begun to go out."""
+        self.on_the_wire = True
+
+    def ended(self, error: QuartileError | None) -> None:
+        """A try has ended."""
+        self.on_the_wire = False
+        self.in_doubt = self.in_doubt or (error is not None and error.may_have_been_sent)

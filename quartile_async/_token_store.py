@@ -1,0 +1,169 @@
+"""Where tokens are kept between runs and shared between processes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import anyio
+import anyio.to_thread
+import filelock
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import from_json, to_json
+
+from ._tokens import StoredTokens
+
+VERSION = 1
+LOOK_EVERY = 0.05
+"""Seconds between two looks at a lock that another process holds."""
+
+logger = logging.getLogger("quartile_async")
+
+
+@runtime_checkable
+class TokenStore(Protocol):
+    """Keeps the tokens of one user, for any number of clients.
+
+    Whatever these functions raise ends the uploads that need a token, with an `AuthenticationError`.
+    """
+
+    async def load(self) -> StoredTokens | None:
+        """The tokens saved last; None where there are none."""
+        ...
+
+    async def save(self, tokens: StoredTokens) -> None:
+        """Keeps these instead. When it returns, they must survive a crash."""
+        ...
+
+    def lock(self) -> AbstractAsyncContextManager[Any]:
+        """Entered while tokens are loaded, replaced and saved: by one task of all processes at a time."""
+        ...
+
+
+class MemoryTokenStore:
+    """For one client, and no longer than it lives."""
+
+    def __init__(self) -> None:
+        self._tokens: StoredTokens | None = None
+        self._lock = anyio.Lock()
+
+    async def load(self) -> StoredTokens | None:
+        return self._tokens
+
+    async def save(self, tokens: StoredTokens) -> None:
+        self._tokens = tokens
+
+    def lock(self) -> AbstractAsyncContextManager[Any]:
+        return self._lock
+
+
+class FileTokenStore:
+    """Keeps tokens in a file that only its owner can read, for any number of processes on this machine.
+
+    No password is in it. A file that cannot be read as a token store is set aside beside it, with a warning in the
+    log; a login then makes a new one.
+
+    Args:
+        path: the file; `path.lock` beside it is the lock between processes.
+        lock_timeout: seconds after which a lock that another process holds is an error.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, lock_timeout: float = 60.0) -> None:
+        self._path = Path(path).absolute()
+        self._lock_timeout = lock_timeout
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self._path)!r})"
+
+    async def load(self) -> StoredTokens | None:
+        return await anyio.to_thread.run_sync(_load, self._path)
+
+    async def save(self, tokens: StoredTokens) -> None:
+        await anyio.to_thread.run_sync(_save, self._path, tokens)
+
+    @asynccontextmanager
+    async def lock(self) -> AsyncIterator[None]:
+        # A new one each time: one that is held already would be entered again by anyone who shares it. Never waited
+        # for in a thread: two clients of one process would use up the threads that release it.
+        lock = filelock.FileLock(f"{self._path}.lock", mode=0o600, thread_local=False)
+        give_up_at = time.monotonic() + self._lock_timeout
+        try:
+            while not await anyio.to_thread.run_sync(_taken, lock):
+                if time.monotonic() > give_up_at:
+                    raise TimeoutError(
+                        f"another process has held {lock.lock_file} for {self._lock_timeout:g} s; end that process "
+                        "if it hangs"
+                    )
+                await anyio.sleep(LOOK_EVERY)
+            yield
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(lock.release)
+
+
+def _taken(lock: filelock.BaseFileLock) -> bool:
+    try:
+        lock.acquire(blocking=False)
+    except filelock.Timeout:
+        return False
+    return True
+
+
+_STORED = TypeAdapter(StoredTokens)
+
+
+def _load(path: Path) -> StoredTokens | None:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        path.chmod(0o600)
+        logger.warning("The token store %s could be read by others; it no longer can.", path)
+    try:
+        found = from_json(content)
+        if found["version"] != VERSION:
+            raise ValueError(f"it has version {found['version']!r}")
+        return _STORED.validate_python(found["tokens"], strict=True)
+    except (ValueError, KeyError, TypeError, ValidationError) as error:
+        aside = path.with_name(f"{path.name}.unreadable-{time.time():.0f}")
+        path.replace(aside)
+        # Not the error's text: it may quote a token.
+        logger.warning(
+            "The token store %s could not be read (%s). It was set aside as %s.", path, type(error).__name__, aside
+        )
+        return None
+
+
+def _save(path: Path, tokens: StoredTokens) -> None:
+    """Replaces the file as a whole: whenever the machine stops, it holds the old tokens or the new ones."""
+    content = to_json({"version": VERSION, "tokens": tokens})
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # made with mode 0600
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        with suppress(OSError):
+            Path(name).unlink()
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes the new name of the file survive a power cut, too."""
+    with suppress(PermissionError):  # where folders cannot be opened, as on Windows
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,126 @@
+"""What the answers say about the server, and what a client makes of it: all that its requests share."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import math
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from ._outage import Outage
+from ._pacing import Gate, Slots
+from ._retrying import RetryBudget
+
+LONGEST_HINT = 60.0
+"""Seconds; a hint that no request is left closes the gate for no longer. A 429 would."""
+
+MOST_STRETCH = 8.0
+"""How many times longer than usual the waits between polls become at most, when requests are scarce."""
+
+
+class Signal(enum.Enum):
+    """What an answer says about the server."""
+
+    THROUGH = enum.auto()
+    """The API itself has answered."""
+    FAILED = enum.auto()
+    """It has not."""
+    CONGESTED = enum.auto()
+    """It has not, and may have too much to do."""
+    LIMITED = enum.auto()
+    """There were too many requests."""
+
+
+def signal_of(status: int) -> Signal:
+    """What an HTTP status says about the server."""
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return Signal.LIMITED
+    if status in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT):
+        return Signal.CONGESTED
+    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST or status == HTTPStatus.TOO_EARLY:
+        return Signal.FAILED
+    return Signal.THROUGH if status < HTTPStatus.INTERNAL_SERVER_ERROR else Signal.FAILED
+
+
+def requests_left(headers: Mapping[str, str]) -> tuple[float, float] | None:
+    """How many requests are left, and in how many seconds there are more; None where the headers do not say.
+
+    `RateLimit-Remaining` and `RateLimit-Reset` are hints (contract, "Base"): what is no sensible number is ignored.
+    """
+    remaining = headers.get("RateLimit-Remaining")
+    if remaining is None:
+        return None
+    try:
+        left, reset = float(remaining), float(headers.get("RateLimit-Reset", "0"))
+    except ValueError:
+        return None
+    return (left, reset) if left >= 0 and 0 <= reset < math.inf else None
+
+
+class Traffic:
+    """The slots, the gate, the outage and the retry budget of one client, kept by what its requests meet.
+
+    Attributes:
+        poll_stretch: by which factor the waits between polls are longer than usual, because requests are scarce.
+    """
+
+    def __init__(self, *, max_in_flight: int, outage_limit: float) -> None:
+        self.slots = Slots(max_in_flight)
+        self.gate = Gate()
+        self.outage = Outage(outage_limit)
+        self.budget = RetryBudget()
+        self.poll_stretch: float = 1.0
+        self._stretched_at = -math.inf
+        self._outage_limit = outage_limit
+
+    def note(self, signal: Signal, *, sent_at: float, headers: Mapping[str, str] | None = None) -> None:
+        """A request sent at that time has met with this; not for what is limited."""
+        now = self._now()
+        if signal is Signal.CONGESTED:
+            self.slots.congested(sent_at=sent_at, now=now)
+        if signal is not Signal.THROUGH:
+            self.outage.failed()
+        else:
+            self.outage.got_through()
+            self.gate.accepted()
+            self.slots.succeeded()
+            self.budget.earn()
+            self._heed(requests_left(headers) if headers is not None else None)
+
+    def note_limited(self, pause: float | None, *, sent_at: float) -> bool:
+        """A request sent at that time was refused because there were too many, and this pause asked for.
+
+        Returns:
+            Whether everything has been refused for so long that there is no hope.
+        """
+        now = self._now()
+        self.slots.congested(sent_at=sent_at, now=now)
+        self._stretch(now)
+        return self.gate.refused(pause, sent_at=sent_at) > self._outage_limit
+
+    def note_overdue(self) -> None:
+        """A batch has not ended by its deadline."""
+        now = self._now()
+        self.slots.congested(sent_at=now, now=now)
+
+    def _heed(self, left: tuple[float, float] | None) -> None:
+        if left is None:
+            self.poll_stretch = max(1.0, self.poll_stretch * 0.98)
+            return
+        remaining, reset = left
+        if remaining == 0 and reset > 0:
+            self.gate.close_for(min(reset, LONGEST_HINT))
+        if remaining < self.slots.in_use:
+            self._stretch(self._now())
+        else:
+            self.poll_stretch = max(1.0, self.poll_stretch * 0.98)
+
+    def _stretch(self, now: float) -> None:
+        # Once a second: what is on the wire together says the same thing many times.
+        if now - self._stretched_at >= 1.0:
+            self._stretched_at = now
+            self.poll_stretch = min(MOST_STRETCH, self.poll_stretch * 1.5)
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
