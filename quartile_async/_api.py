@@ -66,6 +66,9 @@ def checked_prefix(prefix: str, setting: str) -> str:
 class TooLargeError(ConfigurationError):
     """A batch has more bytes than may be sent in one; nothing was sent."""
 
+    def __init__(self, items: int, size: int, most: int) -> None:
+        super().__init__(f"{items} items make {size} bytes, and max_body_bytes is {most}. Nothing was sent.")
+
 
 class Api:
     """The two requests of the batch API, for one account.
@@ -99,10 +102,7 @@ class Api:
         """
         body = codec_for(resource).body(wires)
         if self._most_bytes is not None and len(body) > self._most_bytes:
-            raise TooLargeError(
-                f"{len(wires)} items make {len(body)} bytes, and max_body_bytes is {self._most_bytes}. "
-                "Nothing was sent."
-            )
+            raise TooLargeError(len(wires), len(body), self._most_bytes)
         try:
             return await self._transport.submit(
                 self._paths.submit(resource),

@@ -58,7 +58,7 @@ class BatchRun:
         self._deliver = deliver
         self._pending = [chunk]
         """The parts without results yet; the first one is under way."""
-        self._delivery = Delivery()
+        self._delivery = Delivery(in_doubt=chunk.in_doubt)
         self._older = tools.order.older_writes(chunk.keys)
 
     async def run(self) -> None:
@@ -77,12 +77,12 @@ class BatchRun:
     def unaccounted(self) -> Results:
         """A result for each item that has none yet, true at this moment."""
         results: Results = []
-        for part, delivery in zip(self._pending, (self._delivery, *map(_nothing_sent, self._pending)), strict=False):
-            results += _left(part, delivery)
+        for place, part in enumerate(self._pending):
+            results += _left(part, Delivery(in_doubt=part.in_doubt) if place else self._delivery)
         return results
 
     async def _run_part(self, part: Chunk) -> None:
-        self._delivery = Delivery()
+        self._delivery = Delivery(in_doubt=part.in_doubt)
         try:
             batch_id = await self._tools.api.submit(self._tools.resource, part.wires, self._delivery, patient=True)
         except QuartileError as error:
@@ -145,20 +145,26 @@ class BatchRun:
         refused = refused_items(error, len(part))
         if not refused and len(part) > 1:  # it points nowhere: halve until it does
             half = len(part) // 2
-            self._pending[:1] = [part.select(range(half)), part.select(range(half, len(part)))]
+            self._replace_first(part.select(range(half)), part.select(range(half, len(part))))
             return
-        refused = refused or {0: getattr(error, "message", "")}
-        refused = {position: f"Refused by the server: {why}" for position, why in refused.items()}
-        if isinstance(error, TooLargeError):
-            refused = {0: f"The item is too large by itself: {error}"}
-        rest = part.select([position for position in range(len(part)) if position not in refused])
-        self._pending[:1] = [rest] if len(rest) else []
-        self._deliver(
-            [
-                ItemResult(part.indexes[position], part.items[position], Outcome.REJECTED, why)
-                for position, why in sorted(refused.items())
-            ]
-        )
+        refused = refused or {0: error.message if isinstance(error, APIError) else str(error)}
+        self._replace_first(part.select([position for position in range(len(part)) if position not in refused]))
+        who = "Refused by the server" if isinstance(error, APIError) else "Not sent"
+        self._deliver([self._refusal(part, position, f"{who}: {why}") for position, why in sorted(refused.items())])
+
+    def _replace_first(self, *parts: Chunk) -> None:
+        """These go out instead of the part that is under way."""
+        for part in parts:
+            part.in_doubt = self._delivery.in_doubt
+        self._pending[:1] = [part for part in parts if len(part)]
+        self._delivery = Delivery(in_doubt=self._delivery.in_doubt)
+
+    def _refusal(self, part: Chunk, position: int, message: str) -> ItemResult[Any]:
+        index, item = part.indexes[position], part.items[position]
+        if not self._delivery.in_doubt:
+            return ItemResult(index, item, Outcome.REJECTED, message)
+        message += " But an earlier try, whose answer was lost, may have been taken."
+        return ItemResult(index, item, Outcome.UNKNOWN, message, resent=True)
 
     def _finish(self, part: Chunk, results: Results) -> None:
         if self._older:
@@ -185,10 +191,6 @@ def unknown(
         ItemResult(index, item, Outcome.UNKNOWN, message, batch_id=batch_id, not_sent=not_sent, resent=resent)
         for index, item in zip(chunk.indexes, chunk.items, strict=True)
     ]
-
-
-def _nothing_sent(_: Chunk) -> Delivery:
-    return Delivery()
 
 
 def _left(part: Chunk, delivery: Delivery) -> Results:

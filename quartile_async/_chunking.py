@@ -22,15 +22,17 @@ class Chunk:
         items: the items as they were passed in.
         wires: what is sent for each item.
         keys: the natural key of each item.
+        in_doubt: a larger chunk that these were part of may have been taken by the server.
     """
 
-    __slots__ = ("indexes", "items", "keys", "wires")
+    __slots__ = ("in_doubt", "indexes", "items", "keys", "wires")
 
     def __init__(self, indexes: list[int], items: list[Any], wires: list[Any], keys: list[Key]) -> None:
         self.indexes = indexes
         self.items = items
         self.wires = wires
         self.keys = keys
+        self.in_doubt = False
 
     def __len__(self) -> int:
         return len(self.indexes)

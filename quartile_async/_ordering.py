@@ -47,7 +47,7 @@ class KeyOrder:
         """Queues a chunk behind all earlier writes to its keys; `on_ready` is called once they have ended."""
         ticket = Ticket(keys, on_ready)
         if not self._last.keys().isdisjoint(keys):
-            for before in {self._last[key] for key in keys if key in self._last}:
+            for before in dict.fromkeys(self._last[key] for key in keys if key in self._last):
                 before._followers.append(ticket)
                 ticket._waits_for += 1
         self._last.update(dict.fromkeys(keys, ticket))
