@@ -266,6 +266,7 @@ class Transport:
 
     async def _finished_if_on_the_wire(self, exchange: Coroutine[Any, Any, Answer], request: Request[Any]) -> Answer:
         """Awaits a submit. Cancelled, it gives one that is on the wire a moment: the answer has the batch's id."""
+        sent_at = self._now()
         task = asyncio.get_running_loop().create_task(exchange, name="quartile_async submit")
         try:
             await asyncio.wait([task])
@@ -278,9 +279,23 @@ class Transport:
                 task.cancel()
                 await asyncio.wait([task])
             if not task.cancelled():
-                _learn_from_the_end(task, request)
+                self._learn_from_the_end(task, request, sent_at)
             raise
         return task.result()
+
+    def _learn_from_the_end(self, task: asyncio.Task[Answer], request: Request[Any], sent_at: float) -> None:
+        """What an exchange that ended after its request was cancelled says, about its delivery and for the others."""
+        error: BaseException | None = task.exception()
+        if error is None:
+            answer = task.result()
+            try:
+                if answer.status < HTTPStatus.MULTIPLE_CHOICES:
+                    request.read(answer)
+                else:
+                    error = self._refusal(answer, sent_at, submits=request.submits)
+            except QuartileError as failure:
+                error = failure
+        request.delivery.ended(error if isinstance(error, QuartileError) else None)
 
     def _without_secrets(self, error: QuartileError, secrets: tuple[str, ...]) -> QuartileError:
         """Blanks the key and the token, should the server have quoted them."""
@@ -292,20 +307,6 @@ class Transport:
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
-
-
-def _learn_from_the_end(task: asyncio.Task[Answer], request: Request[Any]) -> None:
-    """What an exchange that ended after its request was cancelled says about its delivery."""
-    error: BaseException | None = task.exception()
-    if error is None:
-        answer = task.result()
-        try:
-            if answer.status >= HTTPStatus.MULTIPLE_CHOICES:
-                raise error_of(answer, submits=request.submits)
-            request.read(answer)
-        except QuartileError as failure:
-            error = failure
-    request.delivery.ended(error if isinstance(error, QuartileError) else None)
 
 
 def _blanked(text: Any, secrets: list[str]) -> Any:

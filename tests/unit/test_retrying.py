@@ -130,3 +130,61 @@ async def test_a_pause_beyond_the_limit_is_not_waited_for() -> None:
 
     assert attempt.error is not None
     assert len(once.times) == 1
+
+
+@in_virtual_time
+async def test_the_time_that_a_request_was_held_back_is_not_its_own() -> None:
+    times = []
+
+    async def once() -> Attempt[str]:
+        times.append(asyncio.get_running_loop().time())
+        await asyncio.sleep(100.0)  # at a gate
+        return Attempt(error=TransportError("lost"), held=100.0)
+
+    await retried(once, limits=LIMITS, budget=RetryBudget(), may_send_again=True)
+
+    assert len(times) == LIMITS.tries
+
+
+@in_virtual_time
+async def test_there_is_no_further_try_where_something_else_makes_it_hopeless() -> None:
+    once = Failing(100)
+
+    await retried(once, limits=LIMITS, budget=RetryBudget(), may_send_again=True, is_hopeless=lambda: True)
+
+    assert len(once.times) == 1
+
+
+@in_virtual_time
+async def test_the_budget_keeps_retries_from_multiplying_the_load() -> None:
+    budget = RetryBudget(capacity=20.0, per_second=0.5)
+    requests = [Failing(1_000) for _ in range(200)]
+    limits = RetryLimits(tries=5, seconds=60.0, longest_pause=300.0)
+
+    await asyncio.gather(*(retried(once, limits=limits, budget=budget, may_send_again=True) for once in requests))
+
+    retries = sum(len(once.times) - 1 for once in requests)
+    assert retries <= 20 + 0.5 * 60 + 1, "without a budget there would be 800"
+    assert retries >= 20
+
+
+@in_virtual_time
+async def test_successes_fill_the_budget_and_never_over_its_capacity() -> None:
+    budget = RetryBudget(capacity=10.0, per_success=0.5, per_second=0.1)
+    for _ in range(10):
+        assert budget.spend() == 0.0
+    assert budget.delay() == pytest.approx(10.0)
+    budget.earn()
+    budget.earn()
+    assert budget.delay() == 0.0
+    for _ in range(1_000):
+        budget.earn()
+    assert [budget.spend() for _ in range(10)] == [0.0] * 10
+    assert budget.delay() > 0.0
+
+
+@in_virtual_time
+async def test_who_comes_to_an_empty_budget_waits_in_line() -> None:
+    budget = RetryBudget(capacity=1.0, per_second=0.5)
+
+    assert [budget.spend() for _ in range(4)] == pytest.approx([0.0, 2.0, 4.0, 6.0])
