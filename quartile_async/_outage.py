@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from ._errors import TransportError
 
-FIRST_PROBE, LONGEST_BETWEEN_PROBES = 1.0, 30.0
+FIRST_PROBE, LONGEST_BETWEEN_PROBES = 1.0, 5.0
 """Seconds from the beginning of an outage to its first probe, and the most from one probe to the next. They double."""
 
 

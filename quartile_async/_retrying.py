@@ -67,8 +67,8 @@ class Attempt(Generic[R]):
 class RetryBudget:
     """Keeps the retries of a whole client from multiplying the load when nearly everything fails.
 
-    Retries are paid for: from a purse, which each success fills a little, and time a little too. Once it is empty,
-    retries wait until there is enough for them.
+    Retries are paid for: from a purse, which each success fills a little, and time a little too. A retry that
+    succeeds is paid back: it was worth it. Once the purse is empty, retries wait until there is enough for them.
 
     Args:
         capacity: retries that the purse holds.
@@ -95,6 +95,10 @@ class RetryBudget:
         """A request has succeeded."""
         if self._left < self._capacity:
             self._left = min(self._capacity, self._left + self._per_success)
+
+    def pay_back(self) -> None:
+        """A retry has succeeded."""
+        self._left = min(self._capacity, self._left + 1.0)
 
     def delay(self) -> float:
         """Seconds until there is enough for one more retry."""
@@ -171,4 +175,7 @@ async def retried(
     again = backoff.on_predicate(
         functools.partial(waits, budget), goes_on, max_tries=limits.tries, jitter=None, logger=None
     )
-    return await again(attempt)()
+    last = await again(attempt)()
+    if last.error is None:
+        budget.pay_back()
+    return last

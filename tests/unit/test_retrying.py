@@ -188,3 +188,13 @@ async def test_who_comes_to_an_empty_budget_waits_in_line() -> None:
     budget = RetryBudget(capacity=1.0, per_second=0.5)
 
     assert [budget.spend() for _ in range(4)] == pytest.approx([0.0, 2.0, 4.0, 6.0])
+
+
+@in_virtual_time
+async def test_retries_that_succeed_are_paid_back() -> None:
+    budget = RetryBudget(capacity=5.0, per_second=1e-9)
+
+    for _ in range(50):
+        await retried(Failing(1), limits=LIMITS, budget=budget, may_send_again=True)
+
+    assert budget.delay() == 0.0
