@@ -35,6 +35,8 @@ def environment(emulator: ThreadedEmulator) -> dict[str, str]:
         "QUARTILE_BASE_URL": emulator.url,
         "QUARTILE_SUBSCRIPTION_KEY": emulator.subscription_key,
         "QUARTILE_ACCESS_TOKEN": emulator.access_token,
+        "QUARTILE_USERNAME": emulator.username,
+        "QUARTILE_PASSWORD": emulator.password,
         "PYTHONWARNINGS": "error",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
