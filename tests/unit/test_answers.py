@@ -17,7 +17,7 @@ from quartile_async import (
     RateLimitError,
     ServerError,
 )
-from quartile_async._answers import Answer, error_of, pause_named, words_of
+from quartile_async._answers import Answer, LongPauseError, error_of, pause_named, spelled_pause, words_of
 from quartile_async._api import UnusableEndError, batch_id_of, batch_status_of, refused_items
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
@@ -114,6 +114,45 @@ def test_each_status_has_its_error_and_says_whether_a_submit_may_have_arrived(
     assert type(error) is kind
     assert (error.status, error.request_id, error.may_have_been_sent) == (status, "r-1", in_doubt)
     assert not error_of(answer(status, body), submits=False).may_have_been_sent
+
+
+@pytest.mark.parametrize(
+    ("seconds", "spelled"),
+    [
+        (0.2, "a pause of 0:00:01, until 2026-11-23 12:00:01 UTC"),
+        (12.0, "a pause of 0:00:12, until 2026-11-23 12:00:12 UTC"),
+        (7_933.0, "a pause of 2:12:13, until 2026-11-23 14:12:13 UTC"),
+        (31_536_000.0, "a pause of 365 days, 0:00:00, until 2027-11-23 12:00:00 UTC"),
+        (1e300, "a pause of 1e+300 s"),
+        (3e11, "a pause of 3e+11 s"),
+    ],
+)
+def test_a_pause_is_spelled_with_its_end_however_absurd_it_is(seconds: float, spelled: str) -> None:
+    assert spelled_pause(seconds, now=NOW) == spelled
+
+
+@pytest.mark.parametrize(
+    ("status", "retry_after", "kind"),
+    [
+        (503, "299", ServerError),
+        (503, "301", LongPauseError),
+        (500, "31536000", LongPauseError),
+        (503, "1e300", LongPauseError),
+        (503, "-1", ServerError),
+        (503, "inf", ServerError),
+        (503, "nan", ServerError),
+        (503, "soon", ServerError),
+        (400, "301", APIError),
+        (429, "301", RateLimitError),
+    ],
+)
+def test_a_pause_beyond_the_limit_is_an_error_of_its_own_that_names_it(
+    status: int, retry_after: str, kind: type[APIError]
+) -> None:
+    error = error_of(answer(status, headers={"Retry-After": retry_after}), submits=True, longest_pause=300.0)
+
+    assert type(error) is kind
+    assert ("UTC" in str(error) or "1e+300" in str(error)) is (kind in (LongPauseError, RateLimitError))
 
 
 def test_an_exhausted_quota_names_the_time() -> None:
