@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 import backoff
 
-from ._answers import LongPauseError
+from ._answers import LongPauseError, UnusableEndError
 from ._errors import APIError, ProtocolError, QuartileError, TransportError
 
 R = TypeVar("R")
@@ -117,7 +117,9 @@ class RetryBudget:
 
 def is_worth_another_try(error: QuartileError | None, *, may_send_again: bool) -> bool:
     """Whether the same request may succeed later, and may be sent again although it may have arrived."""
-    if error is None or (error.may_have_been_sent and not may_send_again) or isinstance(error, LongPauseError):
+    if error is None or (error.may_have_been_sent and not may_send_again):
+        return False
+    if isinstance(error, LongPauseError | UnusableEndError):  # the latter is for whoever waits for the batch
         return False
     if isinstance(error, APIError):
         return error.status in RETRIED

@@ -54,6 +54,10 @@ class WaitLimits:
     grace: float
 
 
+MOST_UNUSABLE_ENDS, UNUSABLE_FIRST_WAIT = 5, 0.5
+"""How often an end that cannot be used is seen before it is final; and seconds before it is asked for again, which
+double: 7.5 s together."""
+
 LAST_ANSWER = 5.0
 """Seconds that a question asked at the deadline has for its answer."""
 
@@ -70,11 +74,25 @@ class _Seen:
         start: when the wait began, on the loop's clock.
         alive_at: the age in seconds at which it was last seen unfinished.
         words: the last answer.
+        unusable_ends: how many ends were seen that cannot be used.
     """
 
     start: float
     alive_at: float = 0.0
     words: str = "nothing"
+    unusable_ends: int = 0
+
+    @property
+    def wait_to_ask_again(self) -> float:
+        """Seconds to wait after an end that cannot be used; 0 where there was none."""
+        return UNUSABLE_FIRST_WAIT * 2.0 ** (self.unusable_ends - 1) if self.unusable_ends else 0.0
+
+    def note_unusable_end(self, error: UnusableEndError) -> None:
+        """Raises the error where it has been seen often enough."""
+        self.unusable_ends += 1
+        self.words = str(error)
+        if self.unusable_ends >= MOST_UNUSABLE_ENDS:
+            raise error
 
 
 class BatchWait:
@@ -111,13 +129,15 @@ class BatchWait:
     ) -> BatchStatus | None:
         clock, start = asyncio.get_running_loop().time, seen.start
         while (age := clock() - start) < self._limits.deadline:
-            wait = self._times.wait(age) * self._api.traffic.poll_stretch
+            wait = seen.wait_to_ask_again or self._times.wait(age) * self._api.traffic.poll_stretch
             await anyio.sleep(max(0.0, min(wait, self._limits.deadline - age)))
             asked = clock() - start
             try:
                 status = await self._api.get_batch(batch_id, self._resource, check, patient=True)
-            except (*HOPELESS, UnusableEndError):
+            except HOPELESS:
                 raise
+            except UnusableEndError as error:
+                seen.note_unusable_end(error)
             except QuartileError as error:
                 seen.words = str(error)
                 if _denies_the_batch(error) and clock() - start - seen.alive_at >= self._limits.grace:
