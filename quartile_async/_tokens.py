@@ -20,6 +20,10 @@ ADVISORY_SHARE, MANDATORY_SHARE = 0.25, 0.1
 """Both are at most such a share of the token's lifetime."""
 
 
+LONGEST_LIFETIME = 100 * 366 * 24 * 3600.0
+"""Seconds; a longer one is not believed."""
+
+
 @dataclass(slots=True, frozen=True)
 class StoredTokens:
     """What a token store keeps.
@@ -120,7 +124,7 @@ def _lifetime(access: Any, sent_at: float) -> float | None:
     seconds = _field(access, "expires_in") if seconds is None else seconds
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         seconds = _seconds_until(_field(access, "expiresAt") or _field(access, "expires_at"), sent_at)
-    return float(seconds) if seconds is not None and 0 < seconds < math.inf else None
+    return float(seconds) if seconds is not None and 0 < seconds <= LONGEST_LIFETIME else None
 
 
 def _seconds_until(date: Any, now: float) -> float | None:
