@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import math
 import os
 import stat
 import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import anyio
 import anyio.to_thread
 import filelock
-from pydantic import TypeAdapter, ValidationError
-from pydantic_core import from_json, to_json
+from pydantic import TypeAdapter
+from pydantic_core import to_json
 
-from ._tokens import StoredTokens
+from ._tokens import StoredTokens, checked_secret
 
-VERSION = 1
+VERSION: Literal[1] = 1
 LOOK_EVERY = 0.05
 """Seconds between two looks at a lock that another process holds."""
 
@@ -109,6 +112,9 @@ class FileTokenStore:
 
 
 def _taken(lock: filelock.BaseFileLock) -> bool:
+    folder = Path(lock.lock_file).parent
+    if not folder.is_dir():  # filelock would make it, open to others as the umask has it
+        raise FileNotFoundError(errno.ENOENT, "There is no such folder", str(folder))
     try:
         lock.acquire(blocking=False)
     except filelock.Timeout:
@@ -116,7 +122,25 @@ def _taken(lock: filelock.BaseFileLock) -> bool:
     return True
 
 
-_STORED = TypeAdapter(StoredTokens)
+@dataclass(slots=True, frozen=True)
+class _Content:
+    version: Literal[1]
+    tokens: StoredTokens
+
+
+_CONTENT = TypeAdapter(_Content)
+
+
+def _read(content: bytes) -> StoredTokens:
+    """Raises ValueError where the content of a file is no token store."""
+    # From JSON, because strictly a dict in Python is no dataclass.
+    tokens = _CONTENT.validate_json(content, strict=True).tokens
+    checked_secret(tokens.access_token, "access token")
+    if tokens.refresh_token is not None:
+        checked_secret(tokens.refresh_token, "refresh token")
+    if not all(number is None or math.isfinite(number) for number in (tokens.expires_at, tokens.lifetime)):
+        raise ValueError("a time that is no number")
+    return tokens
 
 
 def _load(path: Path) -> StoredTokens | None:
@@ -128,12 +152,9 @@ def _load(path: Path) -> StoredTokens | None:
         path.chmod(0o600)
         logger.warning("The token store %s could be read by others; it no longer can.", path)
     try:
-        found = from_json(content)
-        if found["version"] != VERSION:
-            raise ValueError(f"it has version {found['version']!r}")
-        return _STORED.validate_python(found["tokens"], strict=True)
-    except (ValueError, KeyError, TypeError, ValidationError) as error:
-        aside = path.with_name(f"{path.name}.unreadable-{time.time():.0f}")
+        return _read(content)
+    except ValueError as error:  # pydantic's ValidationError is one, and so is ConfigurationError
+        aside = path.with_name(f"{path.name}.unreadable-{time.time_ns()}")
         path.replace(aside)
         # Not the error's text: it may quote a token.
         logger.warning(
@@ -144,7 +165,7 @@ def _load(path: Path) -> StoredTokens | None:
 
 def _save(path: Path, tokens: StoredTokens) -> None:
     """Replaces the file as a whole: whenever the machine stops, it holds the old tokens or the new ones."""
-    content = to_json({"version": VERSION, "tokens": tokens})
+    content = to_json(_Content(VERSION, tokens))
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # made with mode 0600
     try:
         with os.fdopen(handle, "wb") as file:
