@@ -23,22 +23,24 @@ MOST_RENEWALS = 3
 BETWEEN_ATTEMPTS = 10.0
 """Seconds between two attempts to replace a token that still works; at most a twentieth of its lifetime."""
 
+LOOK_EVERY = 0.05
+"""Seconds between two looks, by who closes, at whether tokens are still on their way."""
+
 logger = logging.getLogger("quartile_async")
 
 
 class FixedToken:
     """One access token and no other."""
 
-    must_finish = False
-
     def __init__(self, token: str) -> None:
         self.token = checked_secret(token, "access token")
+
+    def stop(self) -> bool:
+        return False
 
 
 class ProvidedTokens:
     """What the user's own function gives."""
-
-    must_finish = False
 
     def __init__(self, provider: TokenProvider) -> None:
         self._provider = provider
@@ -52,6 +54,9 @@ class ProvidedTokens:
                 f"The auth function raised {type(error).__name__}. No request goes out without a token."
             ) from error
         return StoredTokens(checked_secret(token, "access token that the auth function returned"))
+
+    def stop(self) -> bool:
+        return False
 
 
 Source: TypeAlias = FixedToken | ProvidedTokens | Credentials
@@ -116,10 +121,15 @@ class Tokens:
 
     async def aclose(self) -> None:
         """Ends the replacing of a token; one that the server may have given already is saved first."""
-        if self._renewal is not None:
-            if not self._source.must_finish:
-                self._renewal.cancel()
-            await asyncio.wait([self._renewal])
+        renewal = self._renewal
+        if renewal is None:
+            return
+        # aiohttp writes a body in a task of its own: one that is about to go out does so within a turn.
+        await asyncio.sleep(0)
+        while self._source.stop() and not renewal.done():
+            await asyncio.wait([renewal], timeout=LOOK_EVERY)
+        renewal.cancel()
+        await asyncio.wait([renewal])
 
     def _renew_beside(self) -> None:
         if self._now() >= self._next_attempt:
@@ -149,7 +159,7 @@ class Tokens:
     def _note_end(self, renewal: asyncio.Task[StoredTokens]) -> None:
         self._renewal = None
         failure = None if renewal.cancelled() else renewal.exception()
-        if failure is None:
+        if failure is None or isinstance(failure, ClientClosedError):
             return
         lifetime = self._current.lifetime if self._current is not None else None
         self._next_attempt = self._now() + min(BETWEEN_ATTEMPTS, (lifetime or BETWEEN_ATTEMPTS) / 20)

@@ -9,7 +9,14 @@ from typing import Protocol
 
 from ._answers import is_about_the_key
 from ._delivery import Delivery
-from ._errors import APIError, AuthenticationError, ConfigurationError, QuartileError, QuotaExceededError
+from ._errors import (
+    APIError,
+    AuthenticationError,
+    ClientClosedError,
+    ConfigurationError,
+    QuartileError,
+    QuotaExceededError,
+)
 from ._token_store import MemoryTokenStore, TokenStore
 from ._tokens import Freshness, StoredTokens, checked_secret, digest_of, freshness_of
 
@@ -88,10 +95,11 @@ class Credentials:
         self._spent: set[str] = set()
         self._unsaved: StoredTokens | None = None
         self._delivery = Delivery()
+        self._stopped = False
 
-    @property
-    def must_finish(self) -> bool:
-        """Whether the server may have given new tokens that are not saved yet."""
+    def stop(self) -> bool:
+        """Has no further request go out. Tells whether the server may have given tokens that are not saved yet."""
+        self._stopped = True
         return self._delivery.on_the_wire
 
     async def obtain(self, refused: frozenset[str]) -> StoredTokens:
@@ -118,12 +126,18 @@ class Credentials:
         if known is not None and self._is_usable(known, refused):
             return known
         for token in self._refresh_tokens(known):
+            self._check_not_stopped()
             found = await self._refreshed(token, refused)
             if found is not None:
                 return found
         if self._login is None:
             raise AuthenticationError(f"The refresh token was refused, or may be spent. {LOG_IN_AGAIN}")
+        self._check_not_stopped()
         return await self._save(await self._logged_in(*self._login))
+
+    def _check_not_stopped(self) -> None:
+        if self._stopped:
+            raise ClientClosedError("The client was closed while an access token was being fetched.")
 
     def _is_usable(self, tokens: StoredTokens, refused: frozenset[str]) -> bool:
         return freshness_of(tokens, self._now()) is Freshness.FRESH and tokens.access_token not in refused
