@@ -188,4 +188,5 @@ def _own_copy(failure: QuartileError) -> QuartileError:
     """One for each who waited: an upload that ends by an error puts its own items on it."""
     error = copy.copy(failure)
     error.unaccounted, error.results = [], []
+    error.may_have_been_sent = False  # it speaks of the login or refresh; what needed the token was not sent
     return error
