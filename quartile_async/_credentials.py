@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Protocol
 
@@ -152,18 +153,27 @@ class Credentials:
         try:
             new = await self._endpoint.refresh(token, self._delivery)
         except QuartileError as error:
-            self._delivery.on_the_wire = False
             if _leaves_the_token_unused(error):
+                self._delivery.on_the_wire = False
                 self._spent.discard(token)
                 raise
-            # Refused, or its answer was lost: it may be spent, and is not sent again. Another process may know more.
-            known = await self._load()
-            return known if known is not None and self._is_usable(known, refused) else None
+            return await self._after_a_failed_refresh(token, error, refused)
         except BaseException:
             if not self._delivery.on_the_wire:  # cancelled before it was sent
                 self._spent.discard(token)
             raise
         return await self._save(new)
+
+    async def _after_a_failed_refresh(
+        self, token: str, error: QuartileError, refused: frozenset[str]
+    ) -> StoredTokens | None:
+        """The token was refused, or is spent and its answer lost: it is not sent again. The store may know more."""
+        known = await self._load()
+        if known is not None and known.refresh_token == token and error.may_have_been_sent:
+            # Nor by anyone else who has the store, should there be no login now.
+            await self._store.save(replace(known, refresh_token=None))
+        self._delivery.on_the_wire = False
+        return known if known is not None and self._is_usable(known, refused) else None
 
     async def _logged_in(self, username: str, password: str) -> StoredTokens:
         try:
