@@ -97,6 +97,7 @@ class Credentials:
         self._unsaved: StoredTokens | None = None
         self._delivery = Delivery()
         self._stopped = False
+        self._why = ""
 
     def stop(self) -> bool:
         """Has no further request go out. Tells whether the server may have given tokens that are not saved yet."""
@@ -132,7 +133,10 @@ class Credentials:
             if found is not None:
                 return found
         if self._login is None:
-            raise AuthenticationError(f"The refresh token was refused, or may be spent. {LOG_IN_AGAIN}")
+            raise AuthenticationError(
+                f"There is no refresh token that works: the last one was refused, or may be spent.{self._why} "
+                f"{LOG_IN_AGAIN}"
+            )
         self._check_not_stopped()
         return await self._save(await self._logged_in(*self._login))
 
@@ -168,6 +172,7 @@ class Credentials:
         self, token: str, error: QuartileError, refused: frozenset[str]
     ) -> StoredTokens | None:
         """The token was refused, or is spent and its answer lost: it is not sent again. The store may know more."""
+        self._why = f" {error}"
         known = await self._load()
         if known is not None and known.refresh_token == token and error.may_have_been_sent:
             # Nor by anyone else who has the store, should there be no login now.

@@ -95,7 +95,6 @@ class Held:
 
     def __init__(self, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, *which: str) -> None:
         self.arrived, self.may_go = asyncio.Event(), asyncio.Event()
-        self._emulator = emulator
         received = emulator.receive
 
         def receive(request: Request) -> Any:
@@ -411,6 +410,16 @@ async def test_a_refused_refresh_without_a_password_says_to_log_in_again() -> No
                 assert token not in str(caught.value)
                 assert [result.not_sent for result in caught.value.unaccounted] == [True]
         assert kinds(emulator) == {"refresh": 1}, "a token that was refused is not tried again"
+
+
+async def test_a_refresh_at_a_wrong_path_is_an_error_that_names_it() -> None:
+    async with Emulator(processing=0.01) as emulator:
+        auth = RefreshAuth(emulator.issue_refresh_token())
+        async with client_for(emulator, auth=auth, auth_prefix="/wrong") as client:
+            for _ in range(2):
+                with pytest.raises(AuthenticationError, match=r"/wrong/refresh.*404"):
+                    await upload(client)
+        assert kinds(emulator) == {"other": 1}
 
 
 LOST = [Fault(on="refresh", drop="after"), Fault(on="refresh", status=502, taken=True), Fault(on="refresh", status=504)]
