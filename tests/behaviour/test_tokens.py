@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,8 @@ from quartile_async import (
     LoginAuth,
     QuartileClient,
     QuartileError,
+    QuotaExceededError,
+    RateLimitError,
     RefreshAuth,
     Resource,
 )
@@ -88,9 +92,9 @@ async def upload(client: Any, *numbers: int) -> list[str]:
 
 
 class Held:
-    """A rule that holds the answers to one kind of request back, until it is told to let them go.
+    """Holds the answers to one kind of request back, until it is told to let them go.
 
-    The requests have had their effect when they are held.
+    The requests have had their effect by then. It gives the emulator's own sleeping before an answer another end.
     """
 
     def __init__(self, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, *which: str) -> None:
@@ -518,6 +522,41 @@ async def test_a_refresh_that_certainly_did_nothing_is_tried_again_with_its_toke
         assert emulator.violations == []
 
 
+async def test_a_refresh_that_is_not_answered_in_time_is_followed_by_a_login(clock: Clock) -> None:
+    async with emulator_on(clock, faults=[Fault(on="refresh", delay=30.0)]) as emulator:
+        async with client_for(emulator, auth=login_of(emulator), request_timeout=0.3) as client:
+            await upload(client)
+            clock.now += LIFETIME
+            assert await upload(client, 2) == ["succeeded"]
+        assert kinds(emulator)["refresh"] == 1
+        assert emulator.logins == {emulator.username: 2}
+        assert emulator.violations == []
+
+
+@pytest.mark.parametrize("kind", ["login", "refresh"])
+@pytest.mark.parametrize(
+    ("status", "words", "error"),
+    [
+        (429, "Rate limit is exceeded. Try again in 4000 seconds.", RateLimitError),
+        (403, "Out of call volume quota. Quota will be replenished in 02:12:03.", QuotaExceededError),
+    ],
+)
+async def test_a_pause_that_is_too_long_stops_the_upload_and_spends_nothing(
+    kind: str, status: int, words: str, error: type[QuartileError]
+) -> None:
+    async with Emulator(processing=0.01) as emulator:
+        emulator.add(Fault(on="any", status=status, body={"message": words}))
+        token = emulator.issue_refresh_token()
+        auth = login_of(emulator) if kind == "login" else RefreshAuth(token)
+        async with client_for(emulator, auth=auth) as client:
+            with pytest.raises(error, match="until") as caught:
+                await upload(client)
+            assert [result.not_sent for result in caught.value.unaccounted] == [True]
+            assert await upload(client, 2) == ["succeeded"]
+        assert kinds(emulator)[kind] == 2
+        assert emulator.violations == []
+
+
 @pytest.mark.parametrize(
     "fault",
     [
@@ -676,6 +715,24 @@ async def test_clients_that_share_a_store_refresh_once(clock: Clock, tmp_path: P
         assert emulator.violations == []
 
 
+async def test_clients_whose_token_dies_early_refresh_once(tmp_path: Path) -> None:
+    async with Emulator(processing=0.01) as emulator:
+        path = tmp_path / "tokens.json"
+        clients = [client_for(emulator, auth=login_of(emulator, store=FileTokenStore(path))) for _ in range(3)]
+        for number, client in enumerate(clients):
+            await upload(client, number)
+        known = await FileTokenStore(path).load()
+        assert known is not None
+        emulator.expire_token(known.access_token)
+
+        outcomes = await asyncio.gather(*(upload(client, number) for number, client in enumerate(clients, 10)))
+        for client in clients:
+            await client.aclose()
+        assert outcomes == [["succeeded"]] * 3
+        assert emulator.logins == emulator.refreshes == {emulator.username: 1}
+        assert emulator.violations == []
+
+
 PROCESS = """
 import asyncio, sys
 from quartile_async import MASTERLIST, FileTokenStore, LoginAuth, QuartileClient
@@ -719,10 +776,12 @@ async def test_processes_with_one_store_refresh_once_for_each_expiry(tmp_path: P
         assert len(counts) == 2
         assert all(read == succeeded > 50 for read, succeeded in counts)
         assert emulator.logins == {emulator.username: 1}
-        # Each token is replaced in the last quarter of its life.
-        first, last = emulator.requests[0].time, emulator.requests[-1].time
-        refreshes = emulator.refreshes[emulator.username]
-        assert (last - first) / 1.5 - 1 <= refreshes <= (last - first) / (0.75 * 1.5)
+        # Each token is replaced in the last quarter of its life, and only once.
+        given = [record.time for record in emulator.requests if record.kind in ("login", "refresh")]
+        gaps = [later - earlier for earlier, later in pairwise(given)]
+        assert len(gaps) == emulator.refreshes[emulator.username] >= 2
+        assert all(0.75 * 1.5 - 0.1 < gap < 1.5 + 0.1 for gap in gaps)
+        assert all(record.status != 401 for record in emulator.requests)
         assert emulator.violations == []
 
 
@@ -1003,6 +1062,62 @@ async def test_closing_the_client_closes_its_accounts(monkeypatch: pytest.Monkey
             accounts[0].upload(MASTERLIST, items(1))
         with pytest.raises(ClientClosedError):
             client.for_account("another", auth="token")
+
+
+async def test_accounts_of_one_user_may_share_a_store() -> None:
+    async with Emulator(processing=0.01) as emulator:
+        auth = login_of(emulator, store=MemoryTokenStore())
+        async with client_for(emulator, auth=auth) as client:
+            others = [client.for_account(label, auth=auth) for label in ("one", "two")]
+            await asyncio.gather(*(upload(account, number) for number, account in enumerate([client, *others])))
+        assert emulator.logins == {emulator.username: 1}
+
+
+async def test_an_account_that_is_dropped_during_its_refresh_loses_no_token(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with emulator_on(clock) as emulator:
+        store = MemoryTokenStore()
+        async with client_for(emulator, auth="unused") as client:
+            account = client.for_account("one", auth=login_of(emulator, store=store))
+            await account.submit(MASTERLIST, [item(1)])
+            clock.now += LIFETIME
+            held = Held(emulator, monkeypatch, "refresh")
+            leading = asyncio.ensure_future(account.submit(MASTERLIST, [item(2)]))
+            await held.arrived.wait()
+            leading.cancel()
+            await asyncio.wait([leading])
+            del account, leading
+            gc.collect()
+            asyncio.get_running_loop().call_later(0.1, held.may_go.set)
+        assert await tokens_that_work(emulator, store)
+
+
+@pytest.mark.parametrize("password", ["pässwörd", 'quo"te\\', "line\nbreak", " blank ", "p" * 5000])
+async def test_any_user_name_and_password_can_log_in(password: str) -> None:
+    async with Emulator(processing=0.01) as emulator:
+        emulator.add_user("sélér@example.com", password)
+        auth = LoginAuth("sélér@example.com", password)
+        assert password not in repr(auth)
+        async with client_for(emulator, auth=auth) as client:
+            assert await upload(client) == ["succeeded"]
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda: LoginAuth("", "passw0rd"),
+        lambda: LoginAuth("user", ""),
+        lambda: RefreshAuth(""),
+        lambda: RefreshAuth("t0ken\n"),
+        lambda: RefreshAuth("t0 ken"),
+    ],
+)
+def test_credentials_that_cannot_be_used_are_refused_without_being_shown(made: Callable[[], object]) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        made()
+    assert "t0" not in str(caught.value)
+    assert "passw0rd" not in str(caught.value)
 
 
 async def test_from_env_logs_in_with_user_name_and_password(monkeypatch: pytest.MonkeyPatch) -> None:
