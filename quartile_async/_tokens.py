@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -120,7 +121,7 @@ def _lifetime(access: Any, sent_at: float) -> float | None:
     seconds = _field(access, "expires_in") if seconds is None else seconds
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         seconds = _seconds_until(_field(access, "expiresAt") or _field(access, "expires_at"), sent_at)
-    return float(seconds) if seconds is not None and 0 < seconds < math.inf else None
+    return float(seconds) if seconds is not None and 0 < seconds <= sys.float_info.max else None
 
 
 def _seconds_until(date: Any, now: float) -> float | None:
