@@ -90,7 +90,8 @@ class Http:
                 method,
                 URL(url, encoded=True),
                 data=None if body is None else _Body(body, goes_out),
-                headers=headers,
+                # Not the session's: those would also go to a proxy, unencrypted.
+                headers={**self._headers, **headers},
                 allow_redirects=False,
             ) as response:
                 content = await _limited_body(response, name, submits=body is not None)
@@ -116,7 +117,6 @@ class Http:
                 # The slots are the limit: a limit here would queue requests behind the gate that they passed.
                 connector=aiohttp.TCPConnector(limit=0, ssl=self._ssl),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                headers=self._headers,
                 timeout=self._timeout,
                 proxy=self._proxy,
             )
