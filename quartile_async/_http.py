@@ -136,7 +136,8 @@ def checked_base_url(base_url: str) -> str:
     except (ValueError, TypeError):
         url, host = URL(), ""
     if url.scheme not in ("http", "https") or not host:
-        raise ConfigurationError(f"base_url={base_url!r} is not a URL. Give one such as 'https://api.quartile.com'.")
+        shown = "" if "@" in str(base_url) else f"={base_url!r}"  # what stands before an @ may be a password
+        raise ConfigurationError(f"base_url{shown} is not a URL. Give one such as 'https://api.quartile.com'.")
     if url.user is not None or url.password is not None or url.query_string or url.fragment:
         raise ConfigurationError("base_url may not have a user, a password, a query or a fragment.")
     if url.scheme == "http" and not _is_loopback(host):
