@@ -193,7 +193,9 @@ NEVER_SENT = (
 def _transport_error(name: str, error: Exception, *, submits: bool) -> TransportError:
     in_doubt = submits and not isinstance(error, NEVER_SENT)
     outcome = "The server may have taken it all the same. " if in_doubt else ""
-    what = "the time ran out" if isinstance(error, TimeoutError) else excerpt(str(error)) or "the connection was lost"
+    # Not all of a ClientResponseError: it has the proxy's URL in it, and with that its password.
+    words = f"{error.status} {error.message}" if isinstance(error, aiohttp.ClientResponseError) else str(error)
+    what = "the time ran out" if isinstance(error, TimeoutError) else excerpt(words) or "the connection was lost"
     advice = "Check base_url and the network."
     if isinstance(error, aiohttp.ClientSSLError | aiohttp.ClientConnectorCertificateError):
         advice = "Check base_url; for a private certificate authority, give an ssl_context."
