@@ -303,6 +303,7 @@ class Transport:
         error.args = tuple(_blanked(part, everything) for part in error.args)
         if isinstance(error, APIError):
             error.message, error.body = _blanked(error.message, everything), _blanked(error.body, everything)
+            error.request_id = _blanked(error.request_id, everything)
         return error
 
     def _now(self) -> float:
