@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from os.path import commonprefix
 from typing import Any, Generic, TypeVar
 
 import anyio
@@ -27,6 +28,9 @@ LAST_MOMENT = 2.0
 
 logger = logging.getLogger("quartile_async")
 
+
+TELLING = 8
+"""So many characters of a secret are as secret as the whole."""
 
 A_FEW = 3
 """Failures in a row from which they are an outage, even where none of them could be tried again."""
@@ -311,7 +315,10 @@ class Transport:
 
 
 def _blanked(text: Any, secrets: list[str]) -> Any:
+    """The text without the secrets, and without their beginnings: an excerpt may have ended within one."""
     if isinstance(text, str):
         for secret in secrets:
-            text = text.replace(secret, "***")
+            begin, end = secret[:TELLING], secret[TELLING:]
+            before, *parts = text.split(begin)
+            text = before + "".join(f"***{part[len(commonprefix([part, end])) :]}" for part in parts)  # noqa: RUF071  # any strings
     return text
