@@ -305,6 +305,8 @@ class Transport:
         """Blanks the key and the token, should the server have quoted them."""
         everything = [secret for secret in (self._secret_key, *secrets) if secret]
         error.args = tuple(_blanked(part, everything) for part in error.args)
+        if error.__suppress_context__:  # raised `from None`: the one before it has the same words, not blanked
+            error.__context__ = None
         if isinstance(error, APIError):
             error.message, error.body = _blanked(error.message, everything), _blanked(error.body, everything)
             error.request_id = _blanked(error.request_id, everything)
