@@ -90,6 +90,11 @@ class Credentials:
         self._delivery = Delivery()
 
     @property
+    def secrets(self) -> tuple[str, ...]:
+        """What the server was told, and may quote in later answers."""
+        return (self._login[1] if self._login else "", self._given or "", *self._spent)
+
+    @property
     def must_finish(self) -> bool:
         """Whether the server may have given new tokens that are not saved yet."""
         return self._delivery.on_the_wire

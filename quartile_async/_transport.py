@@ -204,7 +204,7 @@ class Transport:
             except (TransportError, ProtocolError) as failure:
                 self._note_failure(failure, sent_at)
                 request.delivery.ended(failure)
-                return Attempt(error=self._without_secrets(failure, (token,)), held=held)
+                return Attempt(error=self._without_secrets(failure, (token, *request.tokens.secrets)), held=held)
             if self._asks_for_another_token(answer) and token not in refused and len(refused) < MOST_RENEWALS:
                 request.delivery.ended(None)
                 refused.add(token)
@@ -214,7 +214,11 @@ class Transport:
             refusal = self._refusal(answer, sent_at, submits=request.submits)
             request.delivery.ended(refusal)
             if refusal is not None:
-                return Attempt(error=self._without_secrets(refusal, (token,)), pause=refusal.retry_after, held=held)
+                return Attempt(
+                    error=self._without_secrets(refusal, (token, *request.tokens.secrets)),
+                    pause=refusal.retry_after,
+                    held=held,
+                )
 
     async def _admitted(self, request: Request[Any]) -> str:
         """Waits until a request may go out; gives the token to send it with."""
