@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from os.path import commonprefix
 from typing import Any, Generic, TypeVar
@@ -270,7 +270,12 @@ class Transport:
             body=request.body,
             goes_out=request.delivery.goes_out,
         )
-        return await (self._finished_if_on_the_wire(exchange, request) if request.submits else exchange)
+        answer = await (self._finished_if_on_the_wire(exchange, request) if request.submits else exchange)
+        body = answer.body
+        for secret in (self._secret_key, token, *request.tokens.secrets):
+            if len(secret) >= TELLING:  # a shorter one might be a word of the answer
+                body = body.replace(secret.encode(), b"***")
+        return answer if body is answer.body else replace(answer, body=body)
 
     async def _finished_if_on_the_wire(self, exchange: Coroutine[Any, Any, Answer], request: Request[Any]) -> Answer:
         """Awaits a submit. Cancelled, it gives one that is on the wire a moment: the answer has the batch's id."""
