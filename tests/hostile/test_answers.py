@@ -44,8 +44,8 @@ BOTH_WELL = (SUCCEEDED, SUCCEEDED)
 SETTINGS: dict[str, Any] = {
     "max_tries": 2,
     "max_retry_time": 1.0,
-    "request_timeout": 0.4,
-    "batch_deadline": 0.6,
+    "request_timeout": 0.3,
+    "batch_deadline": 0.4,
     "outage_limit": 0.1,
     "not_visible_grace": 0.1,
     "max_pause": 1.0,
