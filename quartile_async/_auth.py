@@ -84,7 +84,9 @@ class Tokens:
     @property
     def secrets(self) -> tuple[str, ...]:
         """What must be blanked in texts."""
-        return () if self._current is None else (self._current.access_token,)
+        known = self._source.secrets if isinstance(self._source, Credentials) else ()
+        current = self._current
+        return known if current is None else (current.access_token, current.refresh_token or "", *known)
 
     async def get(self) -> str:
         """A token to try.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from http import HTTPStatus
@@ -94,10 +95,16 @@ class Credentials:
         self._now = wall_clock or time.time
         self._user = digest_of(auth.username) if isinstance(auth, LoginAuth) else ""
         self._spent: set[str] = set()
+        self._last_spent: deque[str] = deque(maxlen=2)
         self._unsaved: StoredTokens | None = None
         self._delivery = Delivery()
         self._stopped = False
         self._why = ""
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What the server was told, and may quote in later answers."""
+        return (self._login[1] if self._login else "", self._given or "", *self._last_spent)
 
     def stop(self) -> bool:
         """Has no further request go out. Tells whether the server may have given tokens that are not saved yet."""
@@ -154,6 +161,7 @@ class Credentials:
     async def _refreshed(self, token: str, refused: frozenset[str]) -> StoredTokens | None:
         """New tokens; None where the token does not help any more."""
         self._spent.add(token)
+        self._last_spent.append(token)
         try:
             new = await self._endpoint.refresh(token, self._delivery)
         except QuartileError as error:

@@ -90,7 +90,8 @@ class Http:
                 method,
                 URL(url, encoded=True),
                 data=None if body is None else _Body(body, goes_out),
-                headers=headers,
+                # Not the session's: those would also go to a proxy, unencrypted.
+                headers={**self._headers, **headers},
                 allow_redirects=False,
             ) as response:
                 content = await _limited_body(response, name, submits=body is not None)
@@ -116,7 +117,6 @@ class Http:
                 # The slots are the limit: a limit here would queue requests behind the gate that they passed.
                 connector=aiohttp.TCPConnector(limit=0, ssl=self._ssl),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                headers=self._headers,
                 timeout=self._timeout,
                 proxy=self._proxy,
             )
@@ -136,7 +136,8 @@ def checked_base_url(base_url: str) -> str:
     except (ValueError, TypeError):
         url, host = URL(), ""
     if url.scheme not in ("http", "https") or not host:
-        raise ConfigurationError(f"base_url={base_url!r} is not a URL. Give one such as 'https://api.quartile.com'.")
+        shown = "" if "@" in str(base_url) else f"={base_url!r}"  # what stands before an @ may be a password
+        raise ConfigurationError(f"base_url{shown} is not a URL. Give one such as 'https://api.quartile.com'.")
     if url.user is not None or url.password is not None or url.query_string or url.fragment:
         raise ConfigurationError("base_url may not have a user, a password, a query or a fragment.")
     if url.scheme == "http" and not _is_loopback(host):
@@ -192,7 +193,9 @@ NEVER_SENT = (
 def _transport_error(name: str, error: Exception, *, submits: bool) -> TransportError:
     in_doubt = submits and not isinstance(error, NEVER_SENT)
     outcome = "The server may have taken it all the same. " if in_doubt else ""
-    what = "the time ran out" if isinstance(error, TimeoutError) else excerpt(str(error)) or "the connection was lost"
+    # Not all of a ClientResponseError: it has the proxy's URL in it, and with that its password.
+    words = f"{error.status} {error.message}" if isinstance(error, aiohttp.ClientResponseError) else str(error)
+    what = "the time ran out" if isinstance(error, TimeoutError) else excerpt(words) or "the connection was lost"
     advice = "Check base_url and the network."
     if isinstance(error, aiohttp.ClientSSLError | aiohttp.ClientConnectorCertificateError):
         advice = "Check base_url; for a private certificate authority, give an ssl_context."

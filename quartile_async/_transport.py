@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
+from os.path import commonprefix
 from typing import Any, Generic, TypeVar
 
 import anyio
@@ -27,6 +28,9 @@ LAST_MOMENT = 2.0
 
 logger = logging.getLogger("quartile_async")
 
+
+TELLING = 8
+"""So many characters of a secret are as secret as the whole."""
 
 A_FEW = 3
 """Failures in a row from which they are an outage, even where none of them could be tried again."""
@@ -200,7 +204,7 @@ class Transport:
             except (TransportError, ProtocolError) as failure:
                 self._note_failure(failure, sent_at)
                 request.delivery.ended(failure)
-                return Attempt(error=self._without_secrets(failure, (token,)), held=held)
+                return Attempt(error=self._without_secrets(failure, (token, *request.tokens.secrets)), held=held)
             if self._asks_for_another_token(answer) and token not in refused and len(refused) < MOST_RENEWALS:
                 request.delivery.ended(None)
                 refused.add(token)
@@ -210,7 +214,11 @@ class Transport:
             refusal = self._refusal(answer, sent_at, submits=request.submits)
             request.delivery.ended(refusal)
             if refusal is not None:
-                return Attempt(error=self._without_secrets(refusal, (token,)), pause=refusal.retry_after, held=held)
+                return Attempt(
+                    error=self._without_secrets(refusal, (token, *request.tokens.secrets)),
+                    pause=refusal.retry_after,
+                    held=held,
+                )
 
     async def _admitted(self, request: Request[Any]) -> str:
         """Waits until a request may go out; gives the token to send it with."""
@@ -262,7 +270,12 @@ class Transport:
             body=request.body,
             goes_out=request.delivery.goes_out,
         )
-        return await (self._finished_if_on_the_wire(exchange, request) if request.submits else exchange)
+        answer = await (self._finished_if_on_the_wire(exchange, request) if request.submits else exchange)
+        body = answer.body
+        for secret in (self._secret_key, token, *request.tokens.secrets):
+            if len(secret) >= TELLING:  # a shorter one might be a word of the answer
+                body = body.replace(secret.encode(), b"***")
+        return answer if body is answer.body else replace(answer, body=body)
 
     async def _finished_if_on_the_wire(self, exchange: Coroutine[Any, Any, Answer], request: Request[Any]) -> Answer:
         """Awaits a submit. Cancelled, it gives one that is on the wire a moment: the answer has the batch's id."""
@@ -301,8 +314,11 @@ class Transport:
         """Blanks the key and the token, should the server have quoted them."""
         everything = [secret for secret in (self._secret_key, *secrets) if secret]
         error.args = tuple(_blanked(part, everything) for part in error.args)
+        if error.__suppress_context__:  # raised `from None`: the one before it has the same words, not blanked
+            error.__context__ = None
         if isinstance(error, APIError):
             error.message, error.body = _blanked(error.message, everything), _blanked(error.body, everything)
+            error.request_id = _blanked(error.request_id, everything)
         return error
 
     def _now(self) -> float:
@@ -310,7 +326,10 @@ class Transport:
 
 
 def _blanked(text: Any, secrets: list[str]) -> Any:
+    """The text without the secrets, and without their beginnings: an excerpt may have ended within one."""
     if isinstance(text, str):
         for secret in secrets:
-            text = text.replace(secret, "***")
+            begin, end = secret[:TELLING], secret[TELLING:]
+            before, *parts = text.split(begin)
+            text = before + "".join(f"***{part[len(commonprefix([part, end])) :]}" for part in parts)  # noqa: RUF071  # any strings
     return text
