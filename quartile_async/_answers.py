@@ -87,6 +87,8 @@ def object_of(answer: Answer, *, quote: bool = True) -> dict[str, Any]:
 
 def words_of(answer: Answer) -> str:
     """What the server says in one of its forms of error (contract, "Other errors"), or an excerpt of the body."""
+    if len(answer.body) > MOST_BODY:
+        return excerpt(answer.text)
     try:
         content = from_json(answer.body, allow_inf_nan=False)
     except ValueError:

@@ -14,8 +14,8 @@ from yarl import URL
 from ._answers import EXCERPT, Answer, excerpt
 from ._errors import ClientClosedError, ConfigurationError, ProtocolError, TransportError
 
-MOST_BODY = 32 * 1024 * 1024
-"""The most bytes of an answer, decompressed: a hundred times what a batch of the longest items takes."""
+MOST_BODY = 8 * 1024 * 1024
+"""The most bytes of an answer, decompressed: far more than a batch takes, and JSON of it still fits into memory."""
 
 LONGEST_CONNECT = 4.0
 """Seconds for connecting: with the default number of tries, a host that is not there is reported in 30 s."""

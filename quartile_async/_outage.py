@@ -69,12 +69,12 @@ class Outage:
         """A request was not answered by the API itself."""
         self.failures += 1
 
-    def explains(self, *, started: float) -> bool:
-        """Whether a request that failed, retries included, since that time failed for no fault of its own.
+    def explains(self, failing_since: float) -> bool:
+        """Whether a request that has failed since that time, retries included, did so for no fault of its own.
 
-        It has, if there was an outage, or nothing else has got through either: then there is one now.
+        It did, if there was an outage, or nothing else has got through either: then there is one now.
         """
-        return self.is_on or self.last_ended >= started or self.last_through < started
+        return self.is_on or self.last_ended >= failing_since or self.last_through < failing_since
 
     def begin(self, reason: str, *, since: float) -> None:
         """Nothing gets through since that time. Does little where that is known.

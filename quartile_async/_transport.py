@@ -149,22 +149,34 @@ class Transport:
     async def _performed(self, request: Request[R]) -> R:
         try:
             while True:
-                started = self._now()
-                attempt = await retried(
-                    lambda: self._attempt(request),
-                    limits=self._limits,
-                    budget=self._traffic.budget,
-                    may_send_again=request.may_send_again,
-                    is_hopeless=lambda: request.patient and self._traffic.outage.is_on,
-                )
+                attempt, failing_since = await self._series(request)
                 if attempt.error is None:
                     return attempt.value  # type: ignore[return-value]  # an attempt without an error has a value
-                self._check_for_an_outage(request, attempt.error, started)
+                self._check_for_an_outage(request, attempt.error, failing_since)
                 self._traffic.outage.done(request)
         finally:
             self._traffic.outage.done(request)
 
-    def _check_for_an_outage(self, request: Request[Any], error: QuartileError, started: float) -> None:
+    async def _series(self, request: Request[R]) -> tuple[Attempt[R], float]:
+        """The last try of a series, and when the first one failed."""
+        failures: list[float] = []
+
+        async def once() -> Attempt[R]:
+            attempt = await self._attempt(request)
+            if attempt.error is not None and not failures:
+                failures.append(self._now())
+            return attempt
+
+        attempt = await retried(
+            once,
+            limits=self._limits,
+            budget=self._traffic.budget,
+            may_send_again=request.may_send_again,
+            is_hopeless=lambda: request.patient and self._traffic.outage.is_on,
+        )
+        return attempt, failures[0] if failures else 0.0
+
+    def _check_for_an_outage(self, request: Request[Any], error: QuartileError, failing_since: float) -> None:
         """Raises the error that ends a request which failed; returns where it is to be tried again, in its turn."""
         outage = self._traffic.outage
         if not request.patient or not is_worth_another_try(error, may_send_again=True):
@@ -174,9 +186,9 @@ class Transport:
             raise error
         if not outage.ever_through:
             raise OutageError(f"Nothing has got through yet. {error}") from error
-        if not outage.explains(started=started):
+        if not outage.explains(failing_since):
             raise error
-        outage.begin(str(error), since=started)
+        outage.begin(str(error), since=failing_since)
         if is_lost:
             raise error
 

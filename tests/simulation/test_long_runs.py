@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -59,7 +60,8 @@ def items(count: int) -> Iterator[dict[str, Any]]:
 
 
 @pytest.fixture(autouse=True)
-def _unix_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def _the_same_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    random.seed(0)  # the client's jitter
     monkeypatch.setattr("quartile_async._client.wall_clock", lambda: EPOCH + now())
 
 
@@ -306,3 +308,12 @@ async def test_nearly_everything_failing_does_not_multiply_the_load(monkeypatch:
 
     assert with_budget <= 1.5
     assert with_budget <= without / 2
+
+
+async def test_an_outage_that_begins_in_the_middle_of_a_requests_tries_is_no_fault_of_its_own() -> None:
+    for start in (0.5, 1.0, 1.5, 2.0, 2.5):
+        emulator = emulator_with(processing=0.2)
+        begin = now() + start
+        async with client_of(emulator, Outage(begin, begin + 20.0, "502"), max_tries=2) as (client, _):
+            results = await client.upload(MASTERLIST, items(10_000)).collect()
+        assert all(result.ok for result in results)

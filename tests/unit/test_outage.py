@@ -156,7 +156,7 @@ async def test_a_failure_is_the_requests_own_where_others_got_through_meanwhile(
     outage.got_through()
     await asyncio.sleep(10.0)
 
-    assert outage.explains(started=started) is explained
+    assert outage.explains(started) is explained
 
 
 @in_virtual_time
@@ -168,8 +168,8 @@ async def test_an_outage_that_ended_meanwhile_explains_a_failure_too() -> None:
     await asyncio.sleep(1.0)
     outage.got_through()
 
-    assert outage.explains(started=10.0)
-    assert not outage.explains(started=20.5)
+    assert outage.explains(10.0)
+    assert not outage.explains(20.5)
 
 
 @in_virtual_time
