@@ -48,6 +48,7 @@ def running_server(seed: int, users: int) -> Iterator[Server]:
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=_serve, args=(theirs, seed, users), daemon=True)
     process.start()
+    theirs.close()  # so that a child that dies is an EOFError here, and no wait for ever
     try:
         url, subscription_key, people = ours.recv()
         yield Server(url, subscription_key, people, ours)
@@ -76,8 +77,9 @@ def _serve(pipe: Connection, seed: int, users: int) -> None:
             emulator.add_user(*people[-1])
         pipe.send((emulator.url, emulator.subscription_key, people))
         while pipe.recv() == "forget":
-            pipe.send([str(violation) for violation in emulator.violations[:5]])
-            _forget(emulator)
+            violations = [str(violation) for violation in emulator.violations[:5]]
+            _forget(emulator)  # before the answer: the next uploads begin with it
+            pipe.send(violations)
 
 
 def _forget(emulator: ThreadedEmulator) -> None:

@@ -96,6 +96,48 @@ async def test_an_outage_pauses_reading_and_submitting_and_the_upload_goes_on_af
         assert not any(result.not_sent for result in unknown)
 
 
+async def test_nothing_is_read_in_an_outage_although_there_is_room() -> None:
+    emulator, reads = emulator_with(), {}
+
+    async def slowly() -> AsyncIterator[dict[str, Any]]:
+        for item in items(2_000):
+            await asyncio.sleep(0.02)
+            reads[round(now(), 1)] = item
+            yield item
+
+    async with client_of(emulator, Outage(5.0, 65.0, "refused")) as (client, _):
+        results = await client.upload(MASTERLIST, slowly()).collect()
+
+    assert all(result.ok for result in results)
+    assert len(results) == 2_000
+    # It takes the tries of a request until it is known; then one item that was asked for already may come.
+    assert len([at for at in reads if 20.0 <= at < 65.0]) <= 1
+
+
+async def test_a_probe_that_is_left_while_it_waits_for_its_answer_makes_way_for_another_upload() -> None:
+    emulator = emulator_with(processing=0.5)
+    other = Resource("unmanaged/asins", key="asin")
+    async with client_of(emulator, Outage(5.0, 60.0, "silent"), request_timeout=500.0) as (client, _):
+        uploads = {
+            "process/masterlist": client.upload(MASTERLIST, items(9_000)),
+            other.path: client.upload(other, items(9_000)),
+        }
+        running = {path: asyncio.ensure_future(upload.collect()) for path, upload in uploads.items()}
+        await asyncio.sleep(4.0)
+        client._traffic.outage.begin("for the test", since=now())
+        await asyncio.sleep(10.0)
+        probe = client._traffic.outage._probe
+        assert probe is not None
+        by_id = {batch.id: batch.resource for batch in emulator.batches}
+        left = by_id.get(probe.path.rsplit("/", 1)[1]) or probe.path.removeprefix("/amazon/v2/")  # type: ignore[attr-defined]
+        running[left].cancel()
+        (stays,) = set(running) - {left}
+        results = await running[stays]
+
+    assert all(result.ok for result in results)
+    assert now() <= 120.0
+
+
 async def test_an_outage_that_does_not_end_stops_the_upload_after_outage_limit_and_says_what_is_known() -> None:
     emulator = emulator_with(processing=20.0)
     async with client_of(emulator, Outage(5.0, 1e9, "refused"), outage_limit=120.0) as (client, _):

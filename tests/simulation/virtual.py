@@ -28,7 +28,7 @@ ONE_DAY = 24 * 3600.0
 
 @dataclass(slots=True)
 class Outage:
-    """No request gets through from `start` to `end`; `how` is "refused", "lost" or "502"."""
+    """No request gets through from `start` to `end`; `how` is "refused", "lost", "silent" or "502"."""
 
     start: float
     end: float
@@ -94,7 +94,10 @@ class VirtualHttp:
             raise TransportError("nobody listens")
         goes_out()
         if outage is not None:
-            await asyncio.sleep(LATENCY)
+            # Silence lasts until the network is back: then the connection turns out to be dead.
+            await asyncio.sleep(min(self.timeout, outage.end - now()) if outage.how == "silent" else LATENCY)
+            if outage.how == "silent":
+                raise TimedOutError("the time ran out", may_have_been_sent=body is not None)
             if outage.how == "lost":
                 raise TransportError("the connection was lost", may_have_been_sent=body is not None)
             return Answer(f"{method} {path}", 502, CIMultiDict(), b"<html>Bad Gateway</html>")
