@@ -47,7 +47,7 @@ class RetryLimits:
     longest_pause: float = 300.0
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True)
 class Attempt(Generic[R]):
     """One try.
 

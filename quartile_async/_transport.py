@@ -204,33 +204,48 @@ class Transport:
                 raise
             except (TransportError, ProtocolError, APIError) as error:  # no token is to be had
                 return Attempt(error=self._without_secrets(error, request.tokens.secrets), held=held)
-            sent_at = self._now()
-            held += sent_at - arrived
-            try:
-                answer = await self._exchanged(request, token)
-                if answer.status < HTTPStatus.MULTIPLE_CHOICES:
-                    value = request.read(answer)
-                    request.delivery.ended(None)
-                    self._note_answer(answer, sent_at)
-                    return Attempt(value, held=held)
-            except (TransportError, ProtocolError) as failure:
-                self._note_failure(failure, sent_at)
-                request.delivery.ended(failure)
-                return Attempt(error=self._without_secrets(failure, (token, *request.tokens.secrets)), held=held)
-            if self._asks_for_another_token(answer) and token not in refused and len(refused) < MOST_RENEWALS:
+            held += self._now() - arrived
+            attempt = await self._tried(request, token, refused)
+            if attempt is not None:
+                attempt.held = held
+                return attempt
+
+    async def _tried(self, request: Request[R], token: str, refused: set[str]) -> Attempt[R] | None:
+        """What came of sending a request once; None where it is to be sent again at once, in its turn.
+
+        `refused`: the tokens that were refused for it so far; kept up to date.
+        """
+        sent_at = self._now()
+        try:
+            answer = await self._exchanged(request, token)
+            if answer.status < HTTPStatus.MULTIPLE_CHOICES:
+                value = request.read(answer)
                 request.delivery.ended(None)
-                refused.add(token)
-                if request.tokens.refuse(token):
-                    self._note_answer(answer, sent_at)
-                    continue
-            refusal = self._refusal(answer, sent_at, submits=request.submits)
-            request.delivery.ended(refusal)
-            if refusal is not None:
-                return Attempt(
-                    error=self._without_secrets(refusal, (token, *request.tokens.secrets)),
-                    pause=refusal.retry_after,
-                    held=held,
-                )
+                self._note_answer(answer, sent_at)
+                return Attempt(value)
+        except (TransportError, ProtocolError) as failure:
+            self._note_failure(failure, sent_at)
+            request.delivery.ended(failure)
+            return Attempt(error=self._without_secrets(failure, (token, *request.tokens.secrets)))
+        if self._gets_another_token(request, answer, token, refused):
+            request.delivery.ended(None)
+            self._note_answer(answer, sent_at)
+            return None
+        refusal = self._refusal(answer, sent_at, submits=request.submits)
+        request.delivery.ended(refusal)
+        if refusal is None:
+            return None
+        error = self._without_secrets(refusal, (token, *request.tokens.secrets))
+        return Attempt(error=error, pause=refusal.retry_after)
+
+    def _gets_another_token(self, request: Request[Any], answer: Answer, token: str, refused: set[str]) -> bool:
+        """Whether an answer is about the token, and there may be a newer one than those that were refused so far."""
+        if answer.status != HTTPStatus.UNAUTHORIZED or is_about_the_key(words_of(answer)):
+            return False
+        if token in refused or len(refused) >= MOST_RENEWALS:
+            return False
+        refused.add(token)
+        return request.tokens.refuse(token)
 
     async def _admitted(self, request: Request[Any]) -> str:
         """Waits until a request may go out; gives the token to send it with."""
@@ -259,9 +274,6 @@ class Transport:
             error.args = (f"Nothing but refusals for a long time (outage_limit). {error}",)
             return error
         return None
-
-    def _asks_for_another_token(self, answer: Answer) -> bool:
-        return answer.status == HTTPStatus.UNAUTHORIZED and not is_about_the_key(words_of(answer))
 
     def _note_answer(self, answer: Answer, sent_at: float) -> None:
         self._traffic.note(Signal.THROUGH, sent_at=sent_at, headers=answer.headers)
