@@ -87,9 +87,10 @@ def _forget(emulator: ThreadedEmulator) -> None:
     with emulator._lock:
         emulator.requests.clear()
         emulator.batches.clear()
+        # A poll that was cancelled may still be on its way here: it is no breach.
+        emulator._service._promised.update(emulator._processor.by_id)
         emulator._processor.by_id.clear()
         emulator._processor.catalogue = type(emulator._processor.catalogue)()
-        emulator._service._promised.clear()
         emulator._service.ledger._by_body.clear()
         emulator.resubmitted.clear()
         emulator.overlaps.clear()

@@ -176,7 +176,7 @@ def error_of(answer: Answer, *, submits: bool, longest_pause: float = math.inf) 
     in_doubt = submits and (status == HTTPStatus.REQUEST_TIMEOUT or status >= HTTPStatus.INTERNAL_SERVER_ERROR)
     outcome = "The server may have taken it all the same. " if in_doubt else ""
     return kind(
-        f"{answer.request} was answered {_phrase(status)}: {words or 'without a word'}. {outcome}{advice}",
+        f"{answer.request} was answered {_phrase(status)}: {words.rstrip('.') or 'no words'}. {outcome}{advice}",
         status=status,
         message=words,
         body=answer.text[:MOST_BODY],

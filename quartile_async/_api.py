@@ -147,6 +147,7 @@ class Api:
     def _wrong_path(self, resource: Resource[Any]) -> str:
         other = self._paths.other()
         return (
+            "Check base_url and path_prefix. "
             f"The API's documentation spells the paths in two ways: batch_paths={self._paths.spelling!r} was used; "
             f"batch_paths={other.spelling!r} sends to {other.submit(resource)} instead."
         )

@@ -193,8 +193,13 @@ class Credentials:
             return await self._endpoint.login(username, password)
         except APIError as error:
             if _is_refused(error):
+                words = error.message.rstrip(".")
                 raise AuthenticationError(
-                    f"The login was refused: {error}", status=error.status, message=error.message, body=error.body
+                    f"The login was refused ({error.status}): {words}. Check the user name and the password.",
+                    status=error.status,
+                    message=error.message,
+                    body=error.body,
+                    request_id=error.request_id,
                 ) from None
             raise
 

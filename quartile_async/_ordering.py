@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from ._keys import Key
 
-MOST_GIVEN_UP = 100_000
+MOST_GIVEN_UP = 10_000
 """The most keys of batches that were given up to remember. The oldest are forgotten first."""
 
 

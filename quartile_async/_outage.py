@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import logging
 import math
 from collections.abc import Callable
 
@@ -12,6 +13,12 @@ from ._errors import TransportError
 
 FIRST_PROBE, LONGEST_BETWEEN_PROBES = 1.0, 5.0
 """Seconds from the beginning of an outage to its first probe, and the most from one probe to the next. They double."""
+
+
+logger = logging.getLogger("quartile_async")
+
+PAUSE = {"pause": None}
+"""Marks the log records that say why everything stands still; how long that takes is not known."""
 
 
 class OutageError(TransportError):
@@ -62,6 +69,7 @@ class Outage:
         self.last_through = self._clock()
         self.failures = 0
         if self._since is not None:
+            logger.warning("Requests get through again, after %.1f s.", self._clock() - self._since, extra=PAUSE)
             self.last_ended = self.last_through
             self._finish()
 
@@ -88,6 +96,9 @@ class Outage:
         if self._since is None:
             self._since = since
             self._over.clear()
+            logger.warning(
+                "No request gets through: everything waits, for %g s at most. %s", self._limit, reason, extra=PAUSE
+            )
             self._interval = FIRST_PROBE
             loop = asyncio.get_running_loop()
             self._end = loop.call_later(max(0.0, since + self._limit - self._clock()), self._give_up)

@@ -269,7 +269,8 @@ class Transport:
         pause = error.retry_after
         if pause is not None and pause > self._limits.longest_pause:
             return error
-        logger.warning("There were too many requests: a pause of %s s.", pause, extra={"pause": pause})
+        named = "a pause of unknown length" if pause is None else f"a pause of {pause:g} s"
+        logger.warning("The server has had too many requests: %s.", named, extra={"pause": pause})
         if self._traffic.note_limited(pause, sent_at=sent_at):
             error.args = (f"Nothing but refusals for a long time (outage_limit). {error}",)
             return error

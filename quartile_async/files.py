@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import re
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -30,7 +31,7 @@ BLOCK = 1_000
 MOST_LINES = 100
 """The most lines that a quoted cell may span; beyond it, a quote was not closed."""
 
-OWN_COLUMNS = ("index", "line", "outcome", "message", "process", "id", "batch_id")
+OWN_COLUMNS = ("index", "line", "outcome", "message", "process", "id", "batch_id", "not_sent", "resent")
 OTHER_FIELDS = "other_fields"
 
 
@@ -226,7 +227,11 @@ def _csv_records(file: IO[str], delimiter: str) -> Iterator[Row | MalformedRow]:
             text = lines.give_back_all_but_the_first()
             yield MalformedRow(f"The record has {len(cells)} cells, the header {len(header)}.", line=line, text=text)
         elif not _is_text(cells):
-            yield MalformedRow("The record is not in UTF-8.", line=line, text=ascii(delimiter.join(cells)))
+            yield MalformedRow(
+                "The record is not in UTF-8: save the file as 'CSV UTF-8'.",
+                line=line,
+                text=ascii(delimiter.join(cells)),
+            )
         else:
             yield Row(zip(header, cells, strict=True), line)
 
@@ -238,7 +243,8 @@ def _json_records(file: IO[str]) -> Iterator[Row | MalformedRow]:
         try:
             content = from_json(text.encode("utf-8", "surrogateescape"), allow_inf_nan=False)
         except ValueError as error:
-            yield MalformedRow(f"The line is not JSON: {error}.", line=line, text=ascii(text))
+            what = re.sub(r" at line \d+ column (\d+)$", r", at column \1", str(error))  # its line 1 is this line
+            yield MalformedRow(f"The line is not JSON: {what}.", line=line, text=ascii(text))
             continue
         if isinstance(content, dict):
             yield Row(content, line)
@@ -269,9 +275,10 @@ def _count_lines(path: Path, headers: int) -> int:
 class ResultWriter:
     """Writes results to a file, as CSV or as JSON Lines by its suffix. Use it with `with`.
 
-    Each result has the columns index (from 0), line (of the input, where it is known), outcome, message, process,
-    id, batch_id, and the item's own. An own column with the name of one of these is called "item." and its name. The
-    message of a REJECTED result begins with its record number, counted from 1, and its line.
+    Each result has the columns index (from 0), line (of the input, where it is known), outcome, message, process, id,
+    batch_id, not_sent and resent (true or false), and the item's own. An own column with the name of one of these is
+    called "item." and its name. The message of a REJECTED result begins with its record number, counted from 1, and
+    its line.
 
     Args:
         path: ends in .csv, .tsv or .jsonl, .ndjson. An existing file is replaced.
@@ -328,6 +335,8 @@ class ResultWriter:
             "process": result.process,
             "id": result.id,
             "batch_id": result.batch_id,
+            "not_sent": result.not_sent,
+            "resent": result.resent,
         }
         return record | self._own_fields(result.item)
 
@@ -341,4 +350,5 @@ class ResultWriter:
 
 
 def _cell(value: Any) -> Any:
-    return value if value is None or isinstance(value, str | int | float) else to_json(value).decode()
+    as_it_is = value is None or (isinstance(value, str | int | float) and not isinstance(value, bool))
+    return value if as_it_is else to_json(value).decode()

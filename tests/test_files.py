@@ -74,7 +74,7 @@ MESSES: dict[str, tuple[str | bytes, list[tuple[int, Any]]]] = {
     ]),
     "another encoding": (
         f"{HEADER}\n{ROW.format(1)}\n".encode() + b"B00000000\xe9,US,27.5\n" + f"{ROW.format(3)}\n".encode(),
-        [(2, row(1)), (3, "The record is not in UTF-8."), (4, row(3))],
+        [(2, row(1)), (3, "The record is not in UTF-8: save the file as 'CSV UTF-8'."), (4, row(3))],
     ),
 }  # fmt: skip
 
@@ -191,7 +191,8 @@ def test_results_are_written_as_csv_that_can_be_read_back(tmp_path: Path) -> Non
 
     assert first == {
         "index": "0", "line": "2", "outcome": "succeeded", "message": "ok", "process": "INSERT", "id": "uuid",
-        "batch_id": "batch", "asin": "a,b\n\"c\"", "item.index": "7", "other_fields": "",
+        "batch_id": "batch", "not_sent": "false", "resent": "false",
+        "asin": "a,b\n\"c\"", "item.index": "7", "other_fields": "",
     }  # fmt: skip
     assert (second["outcome"], second["message"]) == ("rejected", "record 2 (line 5): torn")
     assert (third["message"], json.loads(third["other_fields"])) == ("é", {"extra": {"n": 1}})

@@ -51,7 +51,7 @@ def quartile_async(
 
 @app.command()
 def upload(
-    file: Annotated[Path, typer.Argument(help="CSV (comma, semicolon, tab) or JSON Lines.", show_default=False)],
+    file: Annotated[Path, typer.Argument(help="CSV (comma, semicolon, tab or bar) or JSON Lines.", show_default=False)],
     resource: Annotated[ResourceName, typer.Option(help="What the file's items are.")] = "masterlist",
     base_url: Annotated[
         str | None, typer.Option(help="The API's address.", envvar="QUARTILE_BASE_URL", show_default=False)
@@ -67,7 +67,8 @@ def upload(
 ) -> None:
     """Upload a file of items.
 
-    The credentials come from the environment: QUARTILE_SUBSCRIPTION_KEY and QUARTILE_ACCESS_TOKEN.
+    The credentials come from the environment: QUARTILE_SUBSCRIPTION_KEY, and QUARTILE_ACCESS_TOKEN or
+    QUARTILE_USERNAME and QUARTILE_PASSWORD.
 
     Example: quartile-async upload catalogue.csv --results results.csv
 

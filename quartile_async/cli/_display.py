@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,23 @@ def display(upload: Upload[Any], total: int, console: Console) -> Iterator[None]
     """Shows the progress of an upload for as long as the block runs. `total` is about how many items there are."""
     with _bar(upload, total, console) if console.is_terminal else _lines(upload, total, console):
         yield
+
+
+@contextlib.contextmanager
+def pauses_told(console: Console) -> Iterator[None]:
+    """Prints why an upload stands still: an outage, or a pause that the server asks for."""
+
+    class Told(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if hasattr(record, "pause"):
+                console.print(escape(record.getMessage()), soft_wrap=True)
+
+    logger, handler = logging.getLogger("quartile_async"), Told(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 @contextlib.contextmanager

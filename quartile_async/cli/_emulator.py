@@ -25,4 +25,6 @@ def environment_lines(emulator: Emulator) -> list[str]:
         f"export QUARTILE_BASE_URL={emulator.url}",
         f"export QUARTILE_SUBSCRIPTION_KEY={emulator.subscription_key}",
         f"export QUARTILE_ACCESS_TOKEN={emulator.access_token}",
+        f"export QUARTILE_USERNAME={emulator.username}",
+        f"export QUARTILE_PASSWORD={emulator.password}",
     ]

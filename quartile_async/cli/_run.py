@@ -18,7 +18,7 @@ from rich.console import Console
 from .. import ConfigurationError, QuartileClient, Resource, Summary, Upload
 from .._results import ItemResult, Tally
 from ..files import ItemFile, ResultWriter, read_items
-from ._display import display, print_summary
+from ._display import display, pauses_told, print_summary
 
 BLOCK = 500
 """Results that are written in one go."""
@@ -56,6 +56,11 @@ class Ending:
     error: Exception | None = None
 
     @property
+    def whole(self) -> bool:
+        """Whether the file was read to its end."""
+        return not self.interrupted and self.error is None
+
+    @property
     def complete(self) -> bool:
         return self.summary.succeeded == self.summary.items
 
@@ -76,6 +81,12 @@ async def run_job(job: Job, console: Console) -> Ending:
         async with client:
             ending = await _Run(client.upload(job.resource, source), writer, console).run(await source.estimate())
     print_summary(ending.summary, console, results=job.results, interrupted=ending.interrupted, error=ending.error)
+    if not ending.whole:
+        console.print(
+            f"{ending.summary.items} records of {job.file.name} were read; any that come after them were not, and have "
+            "no result.",
+            soft_wrap=True,
+        )
     if job.as_json:
         typer.echo(to_json(_counts(ending.summary)).decode())
     return ending
@@ -113,7 +124,7 @@ class _Run:
     async def run(self, total: int) -> Ending:
         loop = asyncio.get_running_loop()
         started, error = loop.time(), None
-        with self._listening(), display(self._upload, total, self._console):
+        with self._listening(), display(self._upload, total, self._console), pauses_told(self._console):
             try:
                 await self._take_results()
             except asyncio.CancelledError:
@@ -143,7 +154,7 @@ class _Run:
 
     @contextlib.contextmanager
     def _listening(self) -> Iterator[None]:
-        """Ctrl-C once: send nothing more, and wait a moment for what is in flight. Twice: leave now."""
+        """Ctrl-C or SIGTERM once: send nothing more, and wait a moment for what is in flight. Twice: leave now."""
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None
 
@@ -157,13 +168,15 @@ class _Run:
                 task.cancel()
 
         try:
-            loop.add_signal_handler(signal.SIGINT, interrupt)
+            for each in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(each, interrupt)
         except NotImplementedError:  # Windows: Ctrl-C then arrives as KeyboardInterrupt
             yield
             return
         try:
             yield
         finally:
-            loop.remove_signal_handler(signal.SIGINT)
+            for each in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(each)
             if self._last_moment is not None:
                 self._last_moment.cancel()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 from ._replies import Reply, made_of, rewritten
 
@@ -64,6 +64,8 @@ class Fault:
     rewrite: Callable[[Any], Any] | None = None
 
     def __post_init__(self) -> None:
+        if self.on not in get_args(Kind) and self.on != "any":
+            raise ValueError(f"`on` is one of {', '.join(get_args(Kind))} or any, not {self.on!r}")
         # A rule that would quietly do less than it says makes a test pass for the wrong reason.
         if self.status is None and (self.taken or self.body != b""):
             raise ValueError("`body` and `taken` need a `status`")

@@ -340,3 +340,36 @@ def test_the_demo_names_the_command_by_words_that_can_be_pasted(
     monkeypatch.setenv("PATH", str(folder))
     assert own_command(str(program)) == "quartile-async"
     assert own_command("/any/quartile_async/__main__.py") == f"{sys.executable} -m quartile_async"
+
+
+def test_an_upload_that_stops_early_says_how_much_of_the_file_was_read(tmp_path: Path) -> None:
+    with ThreadedEmulator() as emulator:
+        done = run(
+            "upload", catalogue(tmp_path / "c.csv", 6_000), emulator=emulator, QUARTILE_SUBSCRIPTION_KEY="x" * 32
+        )
+
+    assert done.returncode == 3
+    assert re.search(r"\d+ records of c.csv were read; any that come after them were not", done.stderr)
+
+
+def test_an_outage_is_told_while_it_lasts(tmp_path: Path) -> None:
+    with ThreadedEmulator(processing=0.05) as emulator:
+        emulator.add(Fault(after=20, times=6, status=502, body="<html>Bad Gateway</html>"))
+        done = run("upload", catalogue(tmp_path / "c.csv", 1_000), "--max-in-flight", "1", emulator=emulator)
+
+    assert done.returncode == 0, done.stderr
+    assert "No request gets through: everything waits" in done.stderr
+    assert "Requests get through again" in done.stderr
+
+
+def test_sigterm_is_as_gentle_as_ctrl_c(tmp_path: Path) -> None:
+    results = tmp_path / "results.csv"
+    with ThreadedEmulator(processing=0.3) as emulator:
+        process = started("upload", catalogue(tmp_path / "c.csv", 50_000), "--results", results, emulator=emulator)
+        while not emulator.batches:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=30)
+
+    assert process.returncode == 130, errors
+    assert {row["outcome"] for row in read_csv(results) if row["batch_id"]} == {"succeeded"}
