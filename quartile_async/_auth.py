@@ -33,7 +33,7 @@ class FixedToken:
     """One access token and no other."""
 
     def __init__(self, token: str) -> None:
-        self.token = checked_secret(token, "access token")
+        self.token: str = checked_secret(token, "access token")
 
     def stop(self) -> bool:
         return False

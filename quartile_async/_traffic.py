@@ -66,10 +66,10 @@ class Traffic:
     """
 
     def __init__(self, *, max_in_flight: int, outage_limit: float) -> None:
-        self.slots = Slots(max_in_flight)
-        self.gate = Gate()
-        self.outage = Outage(outage_limit)
-        self.budget = RetryBudget()
+        self.slots: Slots = Slots(max_in_flight)
+        self.gate: Gate = Gate()
+        self.outage: Outage = Outage(outage_limit)
+        self.budget: RetryBudget = RetryBudget()
         self.poll_stretch: float = 1.0
         self._stretched_at = -math.inf
         self._outage_limit = outage_limit
