@@ -18,6 +18,7 @@ from ._delivery import Delivery
 from ._errors import APIError, ProtocolError, QuartileError, TransportError
 from ._http import Http, TimedOutError
 from ._outage import OutageError
+from ._pacing import PAUSE_WITHOUT_A_NAME
 from ._retrying import Attempt, RetryLimits, is_worth_another_try, retried
 from ._traffic import Signal, Traffic, signal_of
 
@@ -269,8 +270,8 @@ class Transport:
         pause = error.retry_after
         if pause is not None and pause > self._limits.longest_pause:
             return error
-        named = "a pause of unknown length" if pause is None else f"a pause of {pause:g} s"
-        logger.warning("The server has had too many requests: %s.", named, extra={"pause": pause})
+        seconds = PAUSE_WITHOUT_A_NAME if pause is None else pause
+        logger.warning("The server has had too many requests: a pause of %g s.", seconds, extra={"pause": seconds})
         if self._traffic.note_limited(pause, sent_at=sent_at):
             error.args = (f"Nothing but refusals for a long time (outage_limit). {error}",)
             return error

@@ -37,8 +37,13 @@ def pauses_told(console: Console) -> Iterator[None]:
     """Prints why an upload stands still: an outage, or a pause that the server asks for."""
 
     class Told(logging.Handler):
+        said_at = -PLAIN_EVERY
+
         def emit(self, record: logging.LogRecord) -> None:
-            if hasattr(record, "pause"):
+            pause = getattr(record, "pause", 0.0)
+            # With a tight limit there are many short pauses: one line now and then tells of them.
+            if pause is None or (pause and record.created - self.said_at >= PLAIN_EVERY):
+                self.said_at = record.created
                 console.print(escape(record.getMessage()), soft_wrap=True)
 
     logger, handler = logging.getLogger("quartile_async"), Told(logging.WARNING)
