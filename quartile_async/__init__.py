@@ -21,6 +21,7 @@ from ._errors import (
     ServerError,
     TransportError,
 )
+from ._journal import Journal
 from ._resources import MASTERLIST, UNMANAGED_ASINS, UNMANAGED_CAMPAIGNS, MasterlistItem, Resource
 from ._results import BatchStatus, ItemResult, Outcome, Progress, Summary
 from ._token_store import FileTokenStore, TokenStore
@@ -39,6 +40,7 @@ __all__ = [
     "ConfigurationError",
     "FileTokenStore",
     "ItemResult",
+    "Journal",
     "JournalError",
     "LoginAuth",
     "MasterlistItem",

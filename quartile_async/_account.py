@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -12,8 +13,11 @@ from ._batch import BatchCounts, BatchTools
 from ._chunking import CHUNK_SIZE
 from ._delivery import Delivery
 from ._errors import ConfigurationError, ProtocolError
+from ._journal import Journal, Subject
+from ._journal_thread import FileJournal
 from ._ordering import KeyOrder
 from ._polling import ProcessingTimes
+from ._recording import Recorder
 from ._resources import MASTERLIST, Resource
 from ._results import BatchStatus
 from ._supervisor import Supervisor, UploadTools
@@ -46,17 +50,27 @@ class Shared:
 
 
 class Account:
-    """Uploads for one account; made by `QuartileClient.for_account`, and open for as long as that client."""
+    """Uploads for one account; made by `QuartileClient.for_account`, and open for as long as that client.
 
-    def __init__(self, label: str | None, api: Api, shared: Shared) -> None:
+    A journal knows it by its label, or else by its `identity`: a digest of its credentials.
+    """
+
+    def __init__(self, label: str | None, api: Api, shared: Shared, identity: str) -> None:
         self._account = label
+        self._identity = identity
         self._api = api
         self._shared = shared
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._account!r}>"
 
-    def upload(self, resource: Resource[T], items: Iterable[Any] | AsyncIterable[Any]) -> Upload[T]:
+    def upload(
+        self,
+        resource: Resource[T],
+        items: Iterable[Any] | AsyncIterable[Any],
+        *,
+        journal: str | os.PathLike[str] | Journal | None = None,
+    ) -> Upload[T]:
         """Opens an upload; see `Upload` for how to run it.
 
         Args:
@@ -64,15 +78,28 @@ class Account:
             items: mappings or models, in a sync or async iterable, which is read only as far as there is room for
                 results. An item that is invalid gets a REJECTED result, and so does an exception in an item's
                 place: a record that its source could not read.
+            journal: a file (or a `Journal`) that remembers what became of each item. After a crash the same upload
+                with the same items goes on where it ended; one that had ended is replayed, and nothing is sent.
 
         Raises:
             ClientClosedError: the client is closed.
-            ConfigurationError: `items` cannot be read item by item.
+            ConfigurationError: `items` cannot be read item by item, or `journal` is no path and no `Journal`.
         """
         self._shared.check_open()
         labels: dict[str, object] = {"account": self._account, "resource": resource.path}
+        subject = Subject(
+            resource=f"{resource.path} ({', '.join(resource.key) or 'the whole object'})",
+            server=self._api.server,
+            account=self._account or self._identity,
+        )
         batch = BatchTools(
-            self._api, resource, self._wait_for(resource), self._order_of(resource), BatchCounts(), labels
+            api=self._api,
+            resource=resource,
+            wait=self._wait_for(resource),
+            order=self._order_of(resource),
+            recorder=Recorder(_journal_of(journal), subject),
+            counts=BatchCounts(),
+            labels=labels,
         )
         slots = self._api.traffic.slots
         return Upload(items, UploadTools(batch, slots, self._shared.linger, self._shared.spawn))
@@ -121,6 +148,14 @@ class Account:
 
     def _order_of(self, resource: Resource[Any]) -> KeyOrder:
         return self._shared.orders.setdefault((self._account, resource.path), KeyOrder())
+
+
+def _journal_of(journal: Any) -> Journal | None:
+    if journal is None or isinstance(journal, Journal):
+        return journal
+    if isinstance(journal, str | os.PathLike) and os.fspath(journal):
+        return FileJournal(journal)
+    raise ConfigurationError(f"journal={journal!r} is neither the path of a file nor a Journal.")
 
 
 def _known_id(batch_id: str) -> str:

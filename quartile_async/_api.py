@@ -84,6 +84,11 @@ class Api:
         self._most_bytes = most_bytes
 
     @property
+    def server(self) -> str:
+        """Its address."""
+        return self._transport.base_url
+
+    @property
     def traffic(self) -> Traffic:
         """What the requests of all accounts share."""
         return self._transport.traffic

@@ -15,6 +15,7 @@ from ._delivery import Delivery
 from ._errors import APIError, QuartileError
 from ._matching import Matched, match
 from ._ordering import KeyOrder
+from ._recording import Recorder
 from ._resources import Resource
 from ._results import BatchStatus, ItemResult, Outcome
 from ._waiting import HOPELESS, BatchGivenUpError, BatchWait
@@ -45,6 +46,7 @@ class BatchTools:
     resource: Resource[Any]
     wait: BatchWait
     order: KeyOrder
+    recorder: Recorder
     counts: BatchCounts
     labels: dict[str, object]
     """Stands in the log records' `extra`: account and resource."""
@@ -58,7 +60,7 @@ class BatchRun:
         self._deliver = deliver
         self._pending = [chunk]
         """The parts without results yet; the first one is under way."""
-        self._delivery = Delivery(in_doubt=chunk.in_doubt)
+        self._delivery = _delivery_of(chunk)
         self._older = tools.order.older_writes(chunk.keys)
 
     async def run(self) -> None:
@@ -78,38 +80,75 @@ class BatchRun:
         """A result for each item that has none yet, true at this moment."""
         results: Results = []
         for place, part in enumerate(self._pending):
-            results += _left(part, Delivery(in_doubt=part.in_doubt) if place else self._delivery)
+            results += left(part, _delivery_of(part) if place else self._delivery)
         return results
 
     async def _run_part(self, part: Chunk) -> None:
-        self._delivery = Delivery(in_doubt=part.in_doubt)
+        self._delivery = _delivery_of(part)
+        if part.known is not None:
+            await self._ask_once_more(part, part.known)
+        elif part.batch_id is not None:
+            await self._wait_for_end(part, part.batch_id)
+        elif part.in_doubt and not self._tools.resource.may_be_sent_again:
+            self._tools.order.give_up(part.keys, None)
+            await self._finish(part, unknown(part, f"{MAYBE_SENT} {NOT_AGAIN}"))
+        else:
+            await self._submit(part)
+
+    async def _submit(self, part: Chunk) -> None:
+        await self._tools.recorder.intend(part)
         try:
             batch_id = await self._tools.api.submit(self._tools.resource, part.wires, self._delivery, patient=True)
         except QuartileError as error:
-            self._handle_refusal(part, error)
+            await self._handle_refusal(part, error)
             return
+        await self._tools.recorder.taken(part, self._delivery)
         self._tools.counts.submitted += 1
         logger.info("Batch %s: %d items submitted.", batch_id, len(part), extra=self._labels(batch_id, part))
-        self._finish(part, await self._results_of(part, batch_id))
+        await self._wait_for_end(part, batch_id)
 
-    async def _results_of(self, part: Chunk, batch_id: str) -> Results:
-        """The results of a batch that was taken."""
+    async def _ask_once_more(self, part: Chunk, known: Results) -> None:
+        """An earlier run gave this batch up. Perhaps it has ended meanwhile."""
+        assert part.batch_id is not None
         fitting: list[Matched] = []
-
-        def check(status: BatchStatus) -> None:
-            if status.finished:
-                fitting.append(self._matched(part, status))
-
         try:
-            await self._tools.wait.until_finished(batch_id, check)
+            await self._tools.api.get_batch(
+                part.batch_id, self._tools.resource, lambda status: self._check_end(part, status, fitting), patient=True
+            )
+        except HOPELESS:
+            raise
+        except QuartileError as error:
+            logger.info("Batch %s: %s", part.batch_id, error, extra=self._labels(part.batch_id, part))
+        if fitting:
+            await self._finish(part, self._ended(part, part.batch_id, fitting[-1]))
+            return
+        self._tools.order.give_up(part.keys, part.batch_id)
+        del self._pending[0]
+        self._deliver(known)
+
+    async def _wait_for_end(self, part: Chunk, batch_id: str) -> None:
+        """Ends when a batch that was taken has ended, or is given up."""
+        fitting: list[Matched] = []
+        try:
+            await self._tools.wait.until_finished(batch_id, lambda status: self._check_end(part, status, fitting))
         except HOPELESS:
             raise
         except QuartileError as error:
             logger.warning("Batch %s: %s", batch_id, error, extra=self._labels(batch_id, part))
-            if isinstance(error, BatchGivenUpError):
+            given_up = isinstance(error, BatchGivenUpError)
+            if given_up:
                 self._tools.order.give_up(part.keys, batch_id)
-            return unknown(part, str(error), batch_id=batch_id, resent=self._delivery.in_doubt)
-        matched = fitting[-1]
+            results = unknown(part, str(error), batch_id=batch_id, resent=self._delivery.in_doubt)
+            await self._finish(part, results, final=not given_up)
+            return
+        await self._finish(part, self._ended(part, batch_id, fitting[-1]))
+
+    def _check_end(self, part: Chunk, status: BatchStatus, fitting: list[Matched]) -> None:
+        """Raises where the end of a batch cannot be used; else, keeps what it says."""
+        if status.finished:
+            fitting.append(self._matched(part, status))
+
+    def _ended(self, part: Chunk, batch_id: str, matched: Matched) -> Results:
         self._tools.counts.finished += 1
         self._tools.counts.foreign_rows += matched.foreign_rows
         labels = self._labels(batch_id, part) | {"foreign_rows": matched.foreign_rows}
@@ -125,11 +164,11 @@ class BatchRun:
             )
         return matched
 
-    def _handle_refusal(self, part: Chunk, error: QuartileError) -> None:
+    async def _handle_refusal(self, part: Chunk, error: QuartileError) -> None:
         """What a submit that failed means for its items; raises what means the end of the upload."""
         status = error.status if isinstance(error, APIError) else None
         if status in REFUSED_AS_A_WHOLE or isinstance(error, TooLargeError):
-            self._set_refused_apart(part, error)
+            await self._set_refused_apart(part, error)
             return
         if isinstance(error, HOPELESS) or status in WRONG_PLACE:
             raise error
@@ -137,27 +176,33 @@ class BatchRun:
         if error.may_have_been_sent:
             self._tools.order.give_up(part.keys, None)
         again = self._tools.resource.may_be_sent_again or not error.may_have_been_sent
-        reason = "" if again else " It was not sent again: the resource is not marked idempotent."
+        reason = "" if again else f" {NOT_AGAIN}"
         not_sent = not error.may_have_been_sent
-        self._finish(part, unknown(part, f"{error}{reason}", not_sent=not_sent, resent=self._delivery.in_doubt))
+        results = unknown(part, f"{error}{reason}", not_sent=not_sent, resent=self._delivery.in_doubt)
+        await self._finish(part, results)
 
-    def _set_refused_apart(self, part: Chunk, error: QuartileError) -> None:
+    async def _set_refused_apart(self, part: Chunk, error: QuartileError) -> None:
         refused = refused_items(error, len(part))
         if not refused and len(part) > 1:  # it points nowhere: halve until it does
             half = len(part) // 2
-            self._replace_first(part.select(range(half)), part.select(range(half, len(part))))
+            await self._replace_first([], part.select(range(half)), part.select(range(half, len(part))))
             return
         refused = refused or {0: error.message if isinstance(error, APIError) else str(error)}
-        self._replace_first(part.select([position for position in range(len(part)) if position not in refused]))
         who = "Refused by the server" if isinstance(error, APIError) else "Not sent"
-        self._deliver([self._refusal(part, position, f"{who}: {why}") for position, why in sorted(refused.items())])
+        results = [self._refusal(part, position, f"{who}: {why}") for position, why in sorted(refused.items())]
+        others = part.select([position for position in range(len(part)) if position not in refused])
+        await self._replace_first(results, others)
 
-    def _replace_first(self, *parts: Chunk) -> None:
-        """These go out instead of the part that is under way."""
+    async def _replace_first(self, results: Results, *parts: Chunk) -> None:
+        """Some of the part that is under way have these results, and these parts go out instead of the others."""
         for part in parts:
             part.in_doubt = self._delivery.in_doubt
-        self._pending[:1] = [part for part in parts if len(part)]
+        remaining = [part for part in parts if len(part)]
+        await self._tools.recorder.set_apart(self._pending[0], remaining, results)
+        self._pending[:1] = remaining
         self._delivery = Delivery(in_doubt=self._delivery.in_doubt)
+        if results:
+            self._deliver(results)
 
     def _refusal(self, part: Chunk, position: int, message: str) -> ItemResult[Any]:
         index, item = part.indexes[position], part.items[position]
@@ -166,17 +211,21 @@ class BatchRun:
         message += " But an earlier try, whose answer was lost, may have been taken."
         return ItemResult(index, item, Outcome.UNKNOWN, message, resent=True)
 
-    def _finish(self, part: Chunk, results: Results) -> None:
+    async def _finish(self, part: Chunk, results: Results, *, final: bool = True) -> None:
         if self._older:
             for result, key in zip(results, part.keys, strict=True):
                 if key in self._older:
                     result.message = f"{result.message} {self._older[key]}".lstrip()
+        await self._tools.recorder.ended(part, results, final=final)
         del self._pending[0]
         self._deliver(results)
 
     def _remember_what_was_left(self) -> None:
-        """Where the upload was left while the batch is alive, newer writes to its keys are told."""
-        if self._pending and (self._delivery.batch_id or self._delivery.may_have_arrived):
+        """Where the upload was left while the batch is alive, newer writes to its keys are told, and the next run."""
+        if not self._pending:
+            return
+        self._tools.recorder.left(self._pending[0], self._delivery)
+        if self._delivery.batch_id or self._delivery.may_have_arrived:
             self._tools.order.give_up(self._pending[0].keys, self._delivery.batch_id)
 
     def _labels(self, batch_id: str | None, part: Chunk) -> dict[str, object]:
@@ -193,8 +242,16 @@ def unknown(
     ]
 
 
-def _left(part: Chunk, delivery: Delivery) -> Results:
-    """Results for a part that was left in this state."""
+def _delivery_of(part: Chunk) -> Delivery:
+    """What is known of a part's earlier tries."""
+    return Delivery(in_doubt=part.in_doubt, batch_id=part.batch_id)
+
+
+def left(part: Chunk, delivery: Delivery | None = None) -> Results:
+    """Results for a part that was left in this state; None: before it was taken up in this run."""
+    delivery = delivery or _delivery_of(part)
+    if part.known is not None:
+        return part.known
     if delivery.batch_id is not None:
         message = (
             f"Submitted in batch {delivery.batch_id}, whose end was not awaited. It may complete: ask for it with "
@@ -206,4 +263,6 @@ def _left(part: Chunk, delivery: Delivery) -> Results:
     return unknown(part, NOT_SENT, not_sent=True)
 
 
+MAYBE_SENT = "An earlier run ended when it was about to send this, or had; the server may have taken it."
+NOT_AGAIN = "It was not sent again: the resource is not marked idempotent."
 NOT_SENT = "The upload ended before this was sent. It can be sent again."

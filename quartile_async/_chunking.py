@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ._keys import Key
+from ._results import ItemResult
 
 CHUNK_SIZE = 100
 """The most items that a batch may have (contract, "Submit a batch")."""
@@ -22,10 +23,13 @@ class Chunk:
         items: the items as they were passed in.
         wires: what is sent for each item.
         keys: the natural key of each item.
-        in_doubt: a larger chunk that these were part of may have been taken by the server.
+        in_doubt: an earlier try of these, in a larger chunk or in an earlier run, may have been taken by the server.
+        number: the batch's in the journal; None where it does not stand there.
+        batch_id: the server's, of a batch that was taken in an earlier run, or is written down.
+        known: the results that an earlier run gave up with.
     """
 
-    __slots__ = ("in_doubt", "indexes", "items", "keys", "wires")
+    __slots__ = ("batch_id", "in_doubt", "indexes", "items", "keys", "known", "number", "wires")
 
     def __init__(self, indexes: list[int], items: list[Any], wires: list[Any], keys: list[Key]) -> None:
         self.indexes = indexes
@@ -33,6 +37,9 @@ class Chunk:
         self.wires = wires
         self.keys = keys
         self.in_doubt = False
+        self.number: int | None = None
+        self.batch_id: str | None = None
+        self.known: list[ItemResult[Any]] | None = None
 
     def __len__(self) -> int:
         return len(self.indexes)

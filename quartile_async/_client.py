@@ -127,7 +127,8 @@ class QuartileClient(Account):
             check_open=self._check_open,
             spawn=self._spawn,
         )
-        super().__init__(account, self._api_for(auth), shared)
+        self._key = key
+        super().__init__(account, self._api_for(auth), shared, self._identity_of(auth))
 
     @classmethod
     def from_env(cls, **options: Any) -> Self:
@@ -180,7 +181,7 @@ class QuartileClient(Account):
             ConfigurationError: `auth` cannot be used.
         """
         self._check_open()
-        return Account(label, self._api_for(auth), self._shared)
+        return Account(label, self._api_for(auth), self._shared, self._identity_of(auth))
 
     def _api_for(self, auth: Auth) -> Api:
         credentials = None
@@ -192,6 +193,10 @@ class QuartileClient(Account):
         tokens = tokens_from(auth, credentials, wall_clock)
         self._all_tokens.add(tokens)
         return Api(self._transport, self._paths, tokens, self._most_bytes)
+
+    def _identity_of(self, auth: Auth) -> str:
+        user = auth.username if isinstance(auth, LoginAuth) else ""
+        return f"of key and user {digest_of(f'{self._key} {user}')}"
 
     def _check_open(self) -> None:
         if self._closed:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
+import functools
 from collections import deque
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator
-from itertools import islice
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
-import anyio.lowlevel
-
-from ._batch import NOT_SENT, Results, unknown
+from ._batch import NOT_SENT, Results, left
 from ._chunking import CHUNK_SIZE, Chunk, Chunker
 from ._ordering import KeyOrder, Ticket
+from ._recording import Recorder
+from ._replay import READ_AGAIN, Known, Replay
 from ._resources import Resource
 from ._results import ItemResult, Outcome
+from ._source import Source
 from ._validation import codec_for
 
 CHUNKS_AHEAD = 8
@@ -27,12 +27,14 @@ class Parcel:
 
     Attributes:
         left: how many of its results the consumer has not had yet.
+        replayed: whether they were known from an earlier run.
     """
 
-    __slots__ = ("left",)
+    __slots__ = ("left", "replayed")
 
-    def __init__(self, left: int) -> None:
+    def __init__(self, left: int, *, replayed: bool = False) -> None:
         self.left = left
+        self.replayed = replayed
 
 
 class ReadyChunk:
@@ -51,6 +53,9 @@ class Intake:
 
     Room is counted in chunks: each chunk that has left the input and whose results the consumer has not had
     counts as a full one, however small it is, and so does each group of rejected items.
+
+    Items that an earlier run has read come first. Until they all are seen to be the same, nothing is sent, unless
+    there are so many to send among them that there is no room for more.
     """
 
     def __init__(
@@ -59,25 +64,32 @@ class Intake:
         resource: Resource[Any],
         *,
         order: KeyOrder,
+        recorder: Recorder,
         max_in_flight: int,
         linger: float,
-        reject: Callable[[Results, Parcel], object],
+        hand_over: Callable[[Results, Parcel], object],
         wake: Callable[[], object],
         may_read: Callable[[], Awaitable[object]],
     ) -> None:
         self._items = items
         self._codec = codec_for(resource)
         self._order = order
+        self._recorder = recorder
         self._room = (max_in_flight + CHUNKS_AHEAD) * CHUNK_SIZE
         self._linger = linger
-        self._reject = reject
+        self._hand_over = hand_over
         self._wake = wake
         self._may_read = may_read
         self._chunker = Chunker()
         self._block: list[Any] = []
         self._absorbed = 0
         self._waiting: deque[ReadyChunk] = deque()
+        self._behind: list[Chunk] = []
+        """Chunks whose place is behind batches of an earlier run of which not all items have been read again."""
+        self._replay: Replay | None = None
+        self._holds_back = False
         self._parcels = 0
+        self._replayed_parcels = 0
         self._room_made = asyncio.Event()
         self._out_of_room = False
         self._timer: asyncio.TimerHandle | None = None
@@ -97,30 +109,44 @@ class Intake:
     @property
     def unaccounted(self) -> Results:
         """A result for each item that was read and not taken."""
+        replays = self._replay is not None
+        message = READ_AGAIN if replays else NOT_SENT
         results = [
-            ItemResult(self._absorbed + place, item, Outcome.UNKNOWN, NOT_SENT, not_sent=True)
+            ItemResult(self._absorbed + place, item, Outcome.UNKNOWN, message, not_sent=not replays)
             for place, item in enumerate(self._block)
         ]
-        for chunk in (*(ready.chunk for ready in self._waiting), *self._chunker.held):
-            results += unknown(chunk, NOT_SENT, not_sent=True)
+        for chunk in (*(ready.chunk for ready in self._waiting), *self._behind, *self._chunker.held):
+            results += left(chunk)
+        if self._replay is not None:
+            results += self._replay.unaccounted
         return results
 
     async def read_all(self) -> None:
-        """Reads the input to its end. What it raises, the input raised."""
+        """Reads the input to its end.
+
+        Raises:
+            JournalError: it is not the input of the journal.
+            Exception: whatever the input raised.
+        """
+        source = Source(self._items)
         try:
-            if isinstance(self._items, AsyncIterable):
-                await self._read_slowly(self._items)
+            await self._read_again(source)
+            if isinstance(source.items, AsyncIterator):
+                await self._read_slowly(source.items)
             else:
-                await self._read_at_once(iter(self._items))
+                await self._read_at_once(source)
             self._absorb()
             self._queue(self._chunker.flush())
             self.ended = True
             self._wake()
         finally:
+            await source.aclose()
             self._disarm()
 
     def has_ready(self) -> bool:
         """Whether `take_ready` is likely to give a chunk."""
+        if self._holds_back:
+            return False
         return any(ready.ticket.ready for ready in self._waiting) or self._is_overdue()
 
     def take_ready(self) -> ReadyChunk | None:
@@ -138,6 +164,7 @@ class Intake:
         parcel.left -= count
         if parcel.left == 0:
             self._parcels -= 1
+            self._replayed_parcels -= parcel.replayed
             self._room_made.set()
 
     def forget_waiting(self) -> None:
@@ -145,66 +172,123 @@ class Intake:
         for ready in self._waiting:
             self._order.leave(ready.ticket)
 
-    async def _read_at_once(self, iterator: Iterator[Any]) -> None:
+    async def _read_again(self, source: Source) -> None:
+        """Reads what an earlier run has read: replays what is known, and goes on with what is not."""
+        journal, contents = self._recorder.journal, self._recorder.contents
+        if journal is None or contents is None or not contents.items:
+            return
+        self._replay, self._holds_back = Replay(journal, contents, self._codec), True
+        while (expected := await self._replay.expected(self._absorbed)) is not None:
+            while not self._has_room_to_replay():
+                self._room_made.clear()
+                await self._room_made.wait()
+            await source.read(expected.end - expected.first, self._block)
+            self._replay.check(expected, self._block)
+            known = self._replay.known(self._absorbed, self._block)
+            items, self._block = self._block, []
+            self._absorbed += len(items)
+            self._take_known(known, items, expected.first)
+        self._replay = None
+        self._send()
+
+    def _take_known(self, known: Known, items: Sequence[Any], first: int) -> None:
+        if known.results:
+            self._parcels += 1
+            self._replayed_parcels += 1
+            self._hand_over(known.results, Parcel(len(known.results), replayed=True))
+            self._remember_given_up(known.results)
+        for chunk in known.chunks:
+            self._parcels += 1
+            self._enter(chunk)
+        self._check([items[index - first] for index in known.fresh], known.fresh)
+
+    def _remember_given_up(self, results: Results) -> None:
+        """Newer writes are told of older ones that an earlier run gave up, and that may still land."""
+        items = [
+            result.item
+            for result in results
+            if result.outcome is Outcome.UNKNOWN and result.batch_id is None and not result.not_sent
+        ]
+        if items:
+            self._order.give_up(self._codec.check(items).keys, None)
+
+    def _has_room_to_replay(self) -> bool:
+        assert self._replay is not None
+        to_send = (self._parcels - self._replayed_parcels) * CHUNK_SIZE
+        if self._replay.is_collecting:  # these must stand in the queues of their keys before anything is sent
+            return self._replayed_parcels * CHUNK_SIZE < self._room
+        if to_send > 2 * self._room:
+            self._send()
+        if not self._holds_back:
+            return self._has_room()
+        return self._replayed_parcels * CHUNK_SIZE < self._room
+
+    def _send(self) -> None:
+        self._holds_back = False
+        self._wake()
+
+    async def _read_at_once(self, source: Source) -> None:
         while True:
             await self._wait_for_room()
             wanted = self._chunker.missing
-            for item in islice(iterator, wanted):  # not extend: what was read before an error counts as read
-                self._block.append(item)
+            await source.read(wanted, self._block)
             if len(self._block) < wanted:
                 return
             self._absorb()
-            # Reading never waits here; without this, other tasks would stand still for as long as there is room.
-            await anyio.lowlevel.checkpoint()
 
-    async def _read_slowly(self, source: AsyncIterable[Any]) -> None:
-        iterator = aiter(source)
-        try:
-            await self._wait_for_room()
-            async for item in iterator:
-                self._block.append(item)
-                if len(self._block) >= self._chunker.missing:
-                    self._absorb()
-                if self._timer is None:
-                    self._arm()
-                if not self._block:
-                    await self._wait_for_room()
-        finally:
-            if inspect.isasyncgen(iterator):
-                # Nobody else can end it now; left to the garbage collector it would end in a stray task.
-                with anyio.CancelScope(shield=True):
-                    await iterator.aclose()
+    async def _read_slowly(self, iterator: AsyncIterator[Any]) -> None:
+        await self._wait_for_room()
+        async for item in iterator:
+            self._block.append(item)
+            if len(self._block) >= self._chunker.missing:
+                self._absorb()
+            if self._timer is None:
+                self._arm()
+            if not self._block:
+                await self._wait_for_room()
 
     def _absorb(self) -> None:
         """Checks the items that were read and puts them into chunks."""
         if not self._block:
             return
         items, first = self._block, self._absorbed
-        checked = self._codec.check(items)
+        self._recorder.read(first, items)
         self._block = []
         self._absorbed += len(items)
-        if checked.problems:
-            self._reject_at(first, items, checked.problems)
-        indexes = [first + position for position in checked.positions]
-        valid = items if len(indexes) == len(items) else [items[position] for position in checked.positions]
-        self._queue(self._chunker.feed(indexes, valid, checked.wires, checked.keys))
+        self._check(items, range(first, first + len(items)))
 
-    def _reject_at(self, first: int, items: list[Any], problems: dict[int, str]) -> None:
+    def _check(self, items: list[Any], indexes: Sequence[int]) -> None:
+        """Items that were never sent go into chunks, if they are valid."""
+        checked = self._codec.check(items)
+        if checked.problems:
+            self._reject(items, indexes, checked.problems)
+        if len(checked.positions) < len(items):
+            indexes = [indexes[position] for position in checked.positions]
+            items = [items[position] for position in checked.positions]
+        self._queue(self._chunker.feed(indexes, items, checked.wires, checked.keys))
+
+    def _reject(self, items: list[Any], indexes: Sequence[int], problems: dict[int, str]) -> None:
         results = [
-            ItemResult(first + position, items[position], Outcome.REJECTED, problem)
+            ItemResult(indexes[position], items[position], Outcome.REJECTED, problem)
             for position, problem in sorted(problems.items())
         ]
         self._parcels += 1
-        self._reject(results, Parcel(len(results)))
+        self._recorder.rejected(results, functools.partial(self._hand_over, results, Parcel(len(results))))
 
     def _queue(self, chunks: list[Chunk]) -> None:
-        for chunk in chunks:
-            self._parcels += 1
-            self._waiting.append(ReadyChunk(chunk, self._order.enter(chunk.keys, self._wake)))
+        self._parcels += len(chunks)
+        self._behind += chunks
+        if self._behind and not (self._replay is not None and self._replay.is_collecting):
+            for chunk in self._behind:
+                self._enter(chunk)
+            self._behind = []
         if not self._chunker.held_items:
             self._disarm()
         if chunks:
             self._wake()
+
+    def _enter(self, chunk: Chunk) -> None:
+        self._waiting.append(ReadyChunk(chunk, self._order.enter(chunk.keys, self._wake)))
 
     def _first_ready(self) -> ReadyChunk | None:
         for ready in self._waiting:

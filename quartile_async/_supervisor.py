@@ -46,12 +46,15 @@ class Supervisor:
             items,
             tools.batch.resource,
             order=tools.batch.order,
+            recorder=tools.batch.recorder,
             max_in_flight=tools.slots.limit,
             linger=tools.linger,
-            reject=self.outbox.put,
+            hand_over=self.outbox.put,
             wake=self._wake.set,
             may_read=tools.batch.api.traffic.outage.over,
         )
+        self._recorder = tools.batch.recorder
+        self._recorder.on_failure = self.fail
         self._runs: set[BatchRun] = set()
         self._in_flight = 0
         self._task: asyncio.Task[None] | None = None
@@ -111,11 +114,28 @@ class Supervisor:
         try:
             with anyio.CancelScope() as self._everything:
                 async with anyio.create_task_group() as batches:
-                    if not self._stopped:
+                    if not self._stopped and await self._open_journal():
                         await self._feed(batches)
         finally:
             self.intake.forget_waiting()
+            with anyio.CancelScope(shield=True):
+                await self._close_journal()
             self.outbox.close()
+
+    async def _open_journal(self) -> bool:
+        try:
+            await self._recorder.open()
+        except Exception as error:  # noqa: BLE001  # also of a journal of somebody's own
+            self.error = error
+            return False
+        return True
+
+    async def _close_journal(self) -> None:
+        whole = self.intake.exhausted and not self._runs and self.error is None
+        try:
+            await self._recorder.close(whole=whole)
+        except Exception as error:  # noqa: BLE001  # also of a journal of somebody's own
+            self.error = self.error or error
 
     async def _feed(self, batches: anyio.abc.TaskGroup) -> None:
         with anyio.CancelScope() as self._feeding:

@@ -65,8 +65,9 @@ def test_the_worlds_have_every_kind_of_ending() -> None:
 def test_a_client_that_loses_a_result_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     deliver = BatchRun._finish
 
-    def lossy(self: BatchRun, part: object, results: list[object]) -> None:
-        deliver(self, part, results[1:] if len(results) > 1 else results)  # type: ignore[arg-type]  # on purpose
+    async def lossy(self: BatchRun, part: object, results: list[object], **options: bool) -> None:
+        lost = results[1:] if len(results) > 1 else results
+        await deliver(self, part, lost, **options)  # type: ignore[arg-type]  # on purpose
 
     monkeypatch.setattr(BatchRun, "_finish", lossy)
 

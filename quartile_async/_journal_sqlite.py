@@ -1,0 +1,350 @@
+"""A journal in one SQLite file: a log to which records are only ever appended.
+
+Whatever is left of it after a crash is a beginning of it, and so how it stood at some earlier time. Each record has a
+checksum that includes the one before it; their numbers have no gap.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import sqlite3
+import stat
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeAlias
+from zlib import crc32
+
+from pydantic import TypeAdapter
+from pydantic_core import from_json, to_json
+
+from ._errors import JournalError
+from ._journal import (
+    Contents,
+    Ended,
+    Intended,
+    ItemsRead,
+    Record,
+    RecordedBatch,
+    SentAgain,
+    Stage,
+    Subject,
+    Taken,
+    Void,
+    indexes_of,
+    spans_of,
+)
+
+VERSION = 1
+APPLICATION_ID = 0x51_61_4A_31
+"""Marks the file as one of ours, for SQLite and for `file`."""
+
+PAGE = 64
+"""Records that are read in one go."""
+
+_LAYOUT = """
+CREATE TABLE records (
+    seq INTEGER PRIMARY KEY,   -- from 1, without a gap
+    at INTEGER NOT NULL,       -- Unix time in milliseconds
+    kind TEXT NOT NULL,        -- begin, read, intended, again, taken, ended, given up, void, finished
+    number INTEGER NOT NULL,   -- of the batch, or 0
+    first INTEGER NOT NULL,    -- index of the first item, or 0
+    content TEXT NOT NULL,     -- JSON, or nothing
+    crc INTEGER NOT NULL       -- of all this, and of the record before
+);
+CREATE INDEX batches ON records (number, kind) WHERE number > 0;
+CREATE INDEX intended ON records (first, number) WHERE kind = 'intended';
+CREATE INDEX read ON records (first) WHERE kind = 'read';
+"""
+
+# One statement is one transaction, and lets go of Python's lock once: a busy event loop makes each time dear.
+_APPEND = """
+INSERT INTO records
+SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+    json_extract(value, '$[3]'), json_extract(value, '$[4]'), json_extract(value, '$[5]'), json_extract(value, '$[6]')
+FROM json_each(?)
+"""
+
+_READ_FROM = """
+SELECT first, content FROM records WHERE kind = 'read' AND first >= ? AND seq <= ? ORDER BY first LIMIT ?
+"""
+
+_BATCHES_FROM = """
+SELECT number, content,
+    (SELECT content FROM records WHERE number = i.number AND kind = 'taken'),
+    (SELECT json_array(kind, content) FROM records
+     WHERE number = i.number AND kind IN ('ended', 'given up', 'void') ORDER BY seq DESC LIMIT 1),
+    EXISTS (SELECT 1 FROM records WHERE number = i.number AND kind = 'again')
+FROM records AS i
+WHERE kind = 'intended' AND (first, number) > (?, ?) AND number <= ? ORDER BY first, number LIMIT ?
+"""
+
+Row: TypeAlias = tuple[str, int, int, str]
+"""Kind, number, first and content of a record."""
+
+_SUBJECT = TypeAdapter(Subject)
+_SPANS = TypeAdapter(list[int])
+
+
+class JournalFile:
+    """The file, for one thread. Every function raises a JournalError that names the file and what to do."""
+
+    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
+        self._path = path
+        self._clock = clock
+        self._database: sqlite3.Connection | None = None
+        self._last_seq = self._last_crc = 0
+        self._known_seq = self._known_batches = 0
+        self._finished = False
+
+    def open(self, subject: Subject | None) -> Contents:
+        """Opens or makes it; None: opens whatever it is about."""
+        with self._explained():
+            try:
+                return self._opened(subject)
+            except BaseException:
+                self.let_go(damaged=True)
+                raise
+
+    def append(self, records: Iterable[Record]) -> None:
+        with self._explained():
+            self._append(map(_row_of, records))
+            self._finished = False
+
+    def items_from(self, index: int) -> list[ItemsRead]:
+        with self._explained():
+            rows = self._ask(_READ_FROM, index, self._known_seq, PAGE)
+            return [ItemsRead(first, *map(base64.b64decode, from_json(content))) for first, content in rows]
+
+    def batches_from(self, first: int, number: int) -> list[RecordedBatch]:
+        with self._explained():
+            rows = self._ask(_BATCHES_FROM, first, number, self._known_batches, PAGE)
+            return [_batch_of(*row) for row in rows]
+
+    def close(self, *, finished: bool) -> None:
+        with self._explained():
+            try:
+                if finished and not self._finished:
+                    self._append([("finished", 0, 0, "")])
+            finally:
+                self.let_go()
+
+    def _opened(self, subject: Subject | None) -> Contents:
+        if subject is not None:
+            _make_file(self._path)
+        if not self._path.stat().st_size and self._path.with_name(f"{self._path.name}-wal").exists():
+            raise JournalError(self._damaged("it is empty, but its write-ahead log is there"))
+        # Never waits for a lock: whoever has it keeps it for as long as an upload lasts.
+        uri = f"{self._path.as_uri()}?mode=rw"
+        self._database = sqlite3.connect(uri, timeout=0.0, isolation_level=None, uri=True, check_same_thread=False)
+        self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
+        application, version = (self._value(f"PRAGMA {name}") for name in ("application_id", "user_version"))
+        is_new = not self._value("SELECT count(*) FROM sqlite_master") and application in (0, APPLICATION_ID)
+        if not is_new and application != APPLICATION_ID:
+            raise JournalError(f"{self._path} is a database, but not a journal. {_LEFT} {_ANOTHER}")
+        if version > VERSION:
+            raise JournalError(
+                f"The journal {self._path} has version {version}, and this quartile_async knows version {VERSION}. "
+                f"{_LEFT} Go on with the version of quartile_async that made it, or name another journal."
+            )
+        if is_new and subject is None:
+            raise JournalError(f"{self._path} is empty: nothing was journaled in it.")
+        if is_new:
+            self._lay_out(subject)
+        else:
+            self._check(subject)
+        self._value("PRAGMA journal_mode = WAL")
+        self._database.execute("PRAGMA synchronous = FULL")
+        return self._contents()
+
+    def _lay_out(self, subject: Subject | None) -> None:
+        row = ("begin", 0, 0, to_json(subject).decode())
+        self._execute("BEGIN EXCLUSIVE")
+        for statement in (*_LAYOUT.strip().split(";\n"), f"PRAGMA application_id = {APPLICATION_ID}"):
+            self._execute(statement)
+        self._execute(f"PRAGMA user_version = {VERSION}")
+        self._append([row])
+        self._execute("COMMIT")
+
+    def _check(self, subject: Subject | None) -> None:
+        """Raises where it is damaged, or about something else."""
+        if self._value("PRAGMA integrity_check(1)") != "ok":
+            raise JournalError(self._damaged("SQLite finds errors in it"))
+        for seq, at, kind, number, first, content, crc in self._ask(
+            "SELECT seq, at, kind, number, first, content, crc FROM records ORDER BY seq"
+        ):
+            if seq != self._last_seq + 1 or crc != _checksum(self._last_crc, at, (kind, number, first, content)):
+                raise JournalError(self._damaged(f"record {seq} is not what was written"))
+            self._last_seq, self._last_crc, self._finished = seq, crc, kind == "finished"
+        if self._last_seq == 0:
+            raise JournalError(self._damaged("its first record is missing"))
+        if subject is not None:
+            self._check_subject(self.subject, subject)
+
+    @property
+    def subject(self) -> Subject:
+        return _SUBJECT.validate_json(self._value("SELECT content FROM records WHERE seq = 1"))
+
+    def batches(self) -> Iterator[RecordedBatch]:
+        """All that there were when it was opened."""
+        first, number = -1, 0
+        while page := self.batches_from(first, number):
+            yield from page
+            first, number = page[-1].indexes[0], page[-1].number
+
+    def _check_subject(self, recorded: Subject, now: Subject) -> None:
+        differing = [
+            f"{name} was {before!r} and is now {after!r}"
+            for (name, before), after in zip(asdict(recorded).items(), asdict(now).values(), strict=True)
+            if before != after
+        ]
+        if differing:
+            raise JournalError(
+                f"The journal {self._path} is about another upload: {'; '.join(differing)}. Nothing was sent. "
+                "Go on with the same resource, server and account, or name another journal."
+            )
+
+    def _contents(self) -> Contents:
+        self._known_seq = self._last_seq
+        self._known_batches = self._value("SELECT coalesce(max(number), 0) FROM records WHERE number > 0")
+        last_read = self.items_from(self._value("SELECT coalesce(max(first), 0) FROM records WHERE kind = 'read'"))
+        started = self._value("SELECT at FROM records WHERE seq = 1")
+        touched = self._value("SELECT at FROM records WHERE seq = ?", self._last_seq)
+        return Contents(
+            items=last_read[0].end if last_read else 0,
+            batches=self._known_batches,
+            started_at=started / 1000,
+            touched_at=touched / 1000,
+            finished_at=touched / 1000 if self._finished else None,
+        )
+
+    def _append(self, rows: Iterable[Row]) -> None:
+        at, seq, crc, values = int(self._clock() * 1000), self._last_seq, self._last_crc, []
+        for row in rows:
+            seq, crc = seq + 1, _checksum(crc, at, row)
+            values.append((seq, at, *row, crc))
+        self._execute(_APPEND, to_json(values).decode())
+        self._last_seq, self._last_crc = seq, crc
+
+    def _execute(self, statement: str, *values: object) -> None:
+        assert self._database is not None
+        self._database.execute(statement, values)
+
+    def _ask(self, statement: str, *values: object) -> Iterator[Any]:
+        assert self._database is not None
+        with closing(self._database.execute(statement, values)) as cursor:
+            while rows := cursor.fetchmany(PAGE):
+                yield from rows
+
+    def _value(self, statement: str, *values: object) -> Any:
+        return next(self._ask(statement, *values))[0]
+
+    def let_go(self, *, damaged: bool = False) -> None:
+        """Closes the file, if it is open, and says nothing."""
+        database, self._database = self._database, None
+        if database is None:
+            return
+        if damaged and hasattr(database, "setconfig"):  # from Python 3.12 on
+            with suppress(sqlite3.Error):
+                database.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)  # type: ignore[attr-defined]  # as the line above says
+        database.close()
+
+    def _explained(self) -> _Explained:
+        return _Explained(self._path)
+
+    def _damaged(self, how: str) -> str:
+        return (
+            f"The journal {self._path} is damaged: {how}. {_LEFT} Put a copy from before in its place; or move it away "
+            "and upload anew, which sends every item once more."
+        )
+
+
+class _Explained:
+    """What SQLite and the system say, as a JournalError."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, sqlite3.Error):
+            raise JournalError(self._words(error)) from error
+        if isinstance(error, OSError):
+            raise JournalError(
+                f"The journal {self._path} cannot be opened: {error.strerror}. Nothing was sent. {_ANOTHER}"
+            ) from error
+        if isinstance(error, ValueError | TypeError):  # not JSON, or not the JSON that was written
+            raise JournalError(
+                f"The journal {self._path} holds what nobody wrote there ({error}). {_LEFT} {_ANOTHER}"
+            ) from error
+
+    def _words(self, error: sqlite3.Error) -> str:
+        name = getattr(error, "sqlite_errorname", "")
+        for beginning, words in _MEANINGS.items():
+            if name.startswith(beginning):
+                return f"The journal {self._path} {words} (SQLite: {error}.)"
+        return f"The journal {self._path} cannot be used: {error}. {_LEFT} {_ANOTHER}"
+
+
+_LEFT = "The file is left as it is."
+_ANOTHER = "Mend that, or name another journal."
+_NO_MORE = "Nothing more is sent, and what was delivered stays true. Run the same upload again to go on"
+
+_MEANINGS = {
+    "SQLITE_BUSY": "is in use by another upload, in this process or another one. Wait for its end, or name another "
+    "journal.",
+    "SQLITE_NOTADB": f"is not a journal. {_LEFT} {_ANOTHER}",
+    "SQLITE_CORRUPT": f"is damaged. {_LEFT} Put a copy from before in its place; or move it away and upload anew, "
+    "which sends every item once more.",
+    "SQLITE_FULL": f"cannot be written: the disk is full. {_NO_MORE} once there is room.",
+    "SQLITE_IOERR": f"cannot be read or written; the disk may be full or failing. {_NO_MORE} once that is mended.",
+    "SQLITE_READONLY": f"cannot be written: the file, or its folder, is read-only. {_ANOTHER}",
+    "SQLITE_CANTOPEN": f"cannot be opened: is its folder there, and may files be made in it? {_ANOTHER}",
+}
+"""By the beginning of SQLite's name of the error."""
+
+
+def _make_file(path: Path) -> None:
+    """Makes the file where there is none; only its owner can read it, from its beginning."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except FileExistsError:
+        if path.is_file() and stat.S_IMODE(path.stat().st_mode) & 0o077:
+            path.chmod(0o600)
+
+
+def _checksum(before: int, at: int, row: Row) -> int:
+    return crc32(repr((at, row)).encode(), before)
+
+
+def _row_of(record: Record) -> Row:
+    match record:
+        case ItemsRead(first, marks, digest):
+            return "read", 0, first, to_json([base64.b64encode(part).decode() for part in (marks, digest)]).decode()
+        case Intended(number, indexes):
+            return "intended", number, indexes[0], to_json(spans_of(indexes)).decode()
+        case SentAgain(number):
+            return "again", number, 0, ""
+        case Taken(number, batch_id, resent):
+            return "taken", number, 0, to_json([batch_id, resent]).decode()
+        case Ended(number, results, final):
+            return ("ended" if final else "given up"), number, 0, results.decode()
+        case Void(number):
+            return "void", number, 0, ""
+
+
+def _batch_of(number: int, spans: str, taken: str | None, end: str | None, sent_again: int) -> RecordedBatch:
+    batch_id, resent = from_json(taken) if taken is not None else (None, False)
+    kind, content = from_json(end) if end is not None else ("taken" if taken else "intended", "")
+    return RecordedBatch(
+        number=number,
+        indexes=indexes_of(_SPANS.validate_json(spans)),
+        stage=Stage(kind),
+        batch_id=batch_id,
+        resent=resent or bool(sent_again),
+        results=content.encode() if content else None,
+    )

@@ -1,0 +1,46 @@
+"""The input, sync or async, as something to read from."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+
+
+class Source:
+    """Reads items one after another; it is closed in the end.
+
+    Attributes:
+        items: the iterator; which of the two it is decides how it is read.
+    """
+
+    def __init__(self, items: Iterable[Any] | AsyncIterable[Any]) -> None:
+        # Where it is both, it is taken for async.
+        self.items: AsyncIterator[Any] | Iterator[Any] = (
+            aiter(items) if isinstance(items, AsyncIterable) else iter(items)
+        )
+
+    async def read(self, count: int, into: list[Any]) -> None:
+        """Reads so many items, or fewer where there are no more. What was read before an error is there, too."""
+        if isinstance(self.items, AsyncIterator):
+            while count > 0:
+                try:
+                    into.append(await anext(self.items))
+                except StopAsyncIteration:
+                    return
+                count -= 1
+            return
+        for item in islice(self.items, count):
+            into.append(item)  # noqa: PERF402  # not extend: what was read before an error counts as read
+        # Reading never waits here; without this, other tasks would stand still for as long as there is room.
+        await anyio.lowlevel.checkpoint()
+
+    async def aclose(self) -> None:
+        if inspect.isasyncgen(self.items):
+            # Nobody else can end it now; left to the garbage collector it would end in a stray task.
+            with anyio.CancelScope(shield=True):
+                await self.items.aclose()
