@@ -131,6 +131,7 @@ class Ordeal:
 
     Attributes:
         pace: seconds between two items of the input; None: the input is there at once.
+        faulty: whether the server has faults.
     """
 
     emulator: Emulator
@@ -139,6 +140,7 @@ class Ordeal:
     folder: Path
     settings: dict[str, Any] = field(default_factory=dict)
     pace: float | None = None
+    faulty: bool = False
     runs: list[Run] = field(default_factory=list)
 
     async def run(self, *, dies_after: int | None = None, items: list[Any] | None = None) -> Run:
