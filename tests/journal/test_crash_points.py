@@ -70,7 +70,7 @@ STORIES = {
     "one at a time": Story(lambda: catalogue(250), settings={"max_in_flight": 1}),
     "repeated keys": Story(lambda: catalogue(120, keys=45)),
     "one key": Story(lambda: catalogue(9, keys=1)),
-    "flaws": Story(with_flaws, server={"fail_share": 0.2}),
+    "flaws": Story(with_flaws, server={"fail": lambda item: "It is gone." if item["asin"].endswith("5") else None}),
     "an input that comes slowly": Story(lambda: catalogue(130), pace=0.01),
     "refused items": Story(
         lambda: catalogue(120), faults=lambda: [Fault(on="submit", status=422, body=_points_at(0, 7), times=2)]
