@@ -72,6 +72,7 @@ def _check_truth(result: ItemResult[Any], batches: list[tuple[Batch, int]]) -> N
         batch, position = next(each for each in batches if each[0].id == result.batch_id)
         assert batch.ended
         assert (result.outcome is Outcome.FAILED) == (position in batch.failures)
+        assert result.resent or len(batches) == 1, "it was sent twice, and nobody says so"
     if result.outcome is Outcome.REJECTED or result.not_sent:
         assert not batches, f"{result.message!r}, and it was taken"
     if result.outcome is Outcome.UNKNOWN:
@@ -85,9 +86,10 @@ def _check_retold(runs: list[Run]) -> None:
     for run in runs:
         for result in run.results:
             before = told.get(result.index)
+            # A machine that read on as if nothing had happened would have told it for the first time, and again.
+            assert before is None or result.replayed or before.outcome is Outcome.UNKNOWN
             if before is not None and before.outcome is not Outcome.UNKNOWN:
                 assert seen(result) == seen(before)
-                assert result.replayed
             told[result.index] = result
 
 

@@ -20,6 +20,9 @@ from ..simulation.virtual import Exchange, VirtualHttp
 
 NAME = "catalogue.journal"
 
+COMMIT = 0.002
+"""Seconds until a record is durable."""
+
 
 class Death:
     """Counts what happens on a machine, and ends it after so many things; None: it lives."""
@@ -75,12 +78,13 @@ class MortalHttp(VirtualHttp):
 
 
 class MortalThread:
-    """Stands in for the journal's thread: does everything at once, and nothing any more after death."""
+    """Stands in for the journal's thread: a record is durable a moment after it is written, and none after death."""
 
     death: Death
 
     def __init__(self, file: JournalFile) -> None:
         self.file = file
+        self._waiting: list[tuple[Sequence[Record], asyncio.Future[Any]]] = []
 
     def start(self) -> None: ...
 
@@ -88,6 +92,8 @@ class MortalThread:
         self.file.let_go()
 
     def ask(self, call: Callable[[], object]) -> asyncio.Future[Any]:
+        while self._waiting:
+            self._append()
         if self.death.happened.is_set():
             return _done(None)
         try:
@@ -96,11 +102,22 @@ class MortalThread:
             return _done(error)
 
     def write(self, records: Sequence[Record]) -> asyncio.Future[Any]:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        self._waiting.append((records, future))
+        loop.call_later(COMMIT, self._append)
+        return future
+
+    def _append(self) -> None:
+        if not self._waiting:
+            return
+        records, future = self._waiting.pop(0)
         if self.death.happened.is_set():
-            return asyncio.get_running_loop().create_future()
+            return
         self.file.append(records)
         self.death.note(f"wrote {', '.join(type(record).__name__ for record in records)}")
-        return asyncio.get_running_loop().create_future() if self.death.happened.is_set() else _done(None)
+        if not self.death.happened.is_set() and not future.done():
+            future.set_result(None)
 
 
 def _done(result: object) -> asyncio.Future[Any]:
@@ -156,7 +173,7 @@ class Ordeal:
             upload = client.upload(
                 self.resource, self._source(self.items if items is None else items), journal=disk / NAME
             )
-            reading = asyncio.ensure_future(_read(upload, run))
+            reading = asyncio.ensure_future(_read(upload, run, death))
             dying = asyncio.ensure_future(death.happened.wait())
             await asyncio.wait([reading, dying], return_when=asyncio.FIRST_COMPLETED)
             run.died = death.happened.is_set()
@@ -198,10 +215,13 @@ def _thread_of(death: Death) -> type[MortalThread]:
     return type("Thread", (MortalThread,), {"death": death})
 
 
-async def _read(upload: Upload[Any], run: Run) -> None:
+async def _read(upload: Upload[Any], run: Run, death: Death) -> None:
     try:
         async with upload:
             async for result in upload:
+                if not run.results or run.results[-1].batch_id != result.batch_id:
+                    death.note("told")
+                    await death.check()
                 run.results.append(result)
     except asyncio.CancelledError:
         raise
