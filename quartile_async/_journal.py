@@ -73,13 +73,6 @@ class Intended:
 
 
 @dataclass(slots=True, frozen=True)
-class SentAgain:
-    """A batch of which nobody knows whether it arrived is about to be sent again, or is part of one that was."""
-
-    number: int
-
-
-@dataclass(slots=True, frozen=True)
 class Taken:
     """The server has taken a batch. `resent`: an earlier try may have been taken, too."""
 
@@ -104,7 +97,7 @@ class Void:
     number: int
 
 
-Record: TypeAlias = ItemsRead | Intended | SentAgain | Taken | Ended | Void
+Record: TypeAlias = ItemsRead | Intended | Taken | Ended | Void
 
 
 @dataclass(slots=True, frozen=True)
@@ -116,7 +109,7 @@ class RecordedBatch:
         indexes: of its items, ascending.
         stage: how far it has come.
         batch_id: the server's, where it is known.
-        resent: it was sent more than once.
+        resent: an earlier try may have been taken, too.
         results: packed, where there are any.
     """
 
