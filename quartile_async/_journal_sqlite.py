@@ -29,7 +29,6 @@ from ._journal import (
     ItemsRead,
     Record,
     RecordedBatch,
-    SentAgain,
     Stage,
     Subject,
     Taken,
@@ -49,7 +48,7 @@ _LAYOUT = """
 CREATE TABLE records (
     seq INTEGER PRIMARY KEY,   -- from 1, without a gap
     at INTEGER NOT NULL,       -- Unix time in milliseconds
-    kind TEXT NOT NULL,        -- begin, read, intended, again, taken, ended, given up, void, finished
+    kind TEXT NOT NULL,        -- begin, read, intended, taken, ended, given up, void, finished
     number INTEGER NOT NULL,   -- of the batch, or 0
     first INTEGER NOT NULL,    -- index of the first item, or 0
     content TEXT NOT NULL,     -- JSON, or nothing
@@ -76,8 +75,7 @@ _BATCHES_FROM = """
 SELECT number, content,
     (SELECT content FROM records WHERE number = i.number AND kind = 'taken'),
     (SELECT json_array(kind, content) FROM records
-     WHERE number = i.number AND kind IN ('ended', 'given up', 'void') ORDER BY seq DESC LIMIT 1),
-    EXISTS (SELECT 1 FROM records WHERE number = i.number AND kind = 'again')
+     WHERE number = i.number AND kind IN ('ended', 'given up', 'void') ORDER BY seq DESC LIMIT 1)
 FROM records AS i
 WHERE kind = 'intended' AND (first, number) > (?, ?) AND number <= ? ORDER BY first, number LIMIT ?
 """
@@ -327,8 +325,6 @@ def _row_of(record: Record) -> Row:
             return "read", 0, first, to_json([base64.b64encode(part).decode() for part in (marks, digest)]).decode()
         case Intended(number, indexes):
             return "intended", number, indexes[0], to_json(spans_of(indexes)).decode()
-        case SentAgain(number):
-            return "again", number, 0, ""
         case Taken(number, batch_id, resent):
             return "taken", number, 0, to_json([batch_id, resent]).decode()
         case Ended(number, results, final):
@@ -337,7 +333,7 @@ def _row_of(record: Record) -> Row:
             return "void", number, 0, ""
 
 
-def _batch_of(number: int, spans: str, taken: str | None, end: str | None, sent_again: int) -> RecordedBatch:
+def _batch_of(number: int, spans: str, taken: str | None, end: str | None) -> RecordedBatch:
     batch_id, resent = from_json(taken) if taken is not None else (None, False)
     kind, content = from_json(end) if end is not None else ("taken" if taken else "intended", "")
     return RecordedBatch(
@@ -345,6 +341,6 @@ def _batch_of(number: int, spans: str, taken: str | None, end: str | None, sent_
         indexes=indexes_of(_SPANS.validate_json(spans)),
         stage=Stage(kind),
         batch_id=batch_id,
-        resent=resent or bool(sent_again),
+        resent=resent,
         results=content.encode() if content else None,
     )

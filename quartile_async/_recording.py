@@ -12,7 +12,7 @@ from typing import Any
 from ._chunking import Chunk
 from ._delivery import Delivery
 from ._digests import digested
-from ._journal import Contents, Ended, Intended, Journal, Record, SentAgain, Subject, Taken, Void, packed
+from ._journal import Contents, Ended, Intended, Journal, Record, Subject, Taken, Void, packed
 from ._keys import Key
 from ._results import ItemResult, Outcome
 
@@ -78,11 +78,8 @@ class Recorder:
 
     async def intend(self, chunk: Chunk) -> None:
         """A batch is about to be sent."""
-        if self.journal is None:
-            return
-        if chunk.number is not None:
-            await self._write(SentAgain(chunk.number))
-            return
+        if self.journal is None or chunk.number is not None:
+            return  # it may stand there already, from an earlier run or since it was set apart
         chunk.number = self._next_number()
         await self._write(*self._overtaken_by(chunk), Intended(chunk.number, chunk.indexes))
 
@@ -109,7 +106,7 @@ class Recorder:
         for part in parts:
             if part.in_doubt:
                 part.number = self._next_number()
-                records += [Intended(part.number, part.indexes), SentAgain(part.number)]
+                records.append(Intended(part.number, part.indexes))
         await self._write(*records, *self._results_without_a_batch(refused))
 
     def left(self, chunk: Chunk, delivery: Delivery) -> None:
