@@ -17,7 +17,7 @@ PUBLIC = {
     "APIError", "AuthenticationError", "BatchStatus", "ClientClosedError", "ConfigurationError", "ItemResult",
     "JournalError", "MASTERLIST", "MasterlistItem", "Outcome", "PermissionDeniedError", "Progress", "ProtocolError",
     "QuartileClient", "QuartileError", "QuotaExceededError", "RateLimitError", "Resource", "ServerError", "Summary",
-    "Account", "FileTokenStore", "LoginAuth", "RefreshAuth", "StoredTokens", "TokenStore",
+    "Account", "FileTokenStore", "Journal", "LoginAuth", "RefreshAuth", "StoredTokens", "TokenStore",
     "TransportError", "UNMANAGED_ASINS", "UNMANAGED_CAMPAIGNS", "Upload",
 }  # fmt: skip
 
@@ -73,9 +73,15 @@ def imports_of(file: Path) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("library", "files"), [("aiohttp", {"_http.py"}), ("backoff", {"_retrying.py"}), ("duckdb", {"files.py"})]
+    ("library", "files"),
+    [
+        ("aiohttp", {"_http.py"}),
+        ("backoff", {"_retrying.py"}),
+        ("duckdb", {"files.py"}),
+        ("sqlite3", {"_journal_sqlite.py"}),
+    ],
 )
-def test_one_file_each_opens_aiohttp_backoff_and_duckdb(library: str, files: set[str]) -> None:
+def test_one_file_each_opens_aiohttp_backoff_duckdb_and_sqlite(library: str, files: set[str]) -> None:
     package = ROOT / "quartile_async"
     found = {
         str(file.relative_to(package))
@@ -96,10 +102,10 @@ def test_the_emulator_shares_no_code_with_the_client() -> None:
 
 
 FLOORS = [
-    {"_errors", "_results", "_resources"},
-    {"_keys", "_answers", "_delivery", "_pacing", "_polling", "_outage"},
-    {"_validation", "_chunking", "_ordering", "_retrying", "_tokens", "_http"},
-    {"_matching", "_token_store", "_traffic"},
+    {"_errors", "_results", "_resources", "_source"},
+    {"_journal", "_keys", "_answers", "_delivery", "_pacing", "_polling", "_outage"},
+    {"_digests", "_journal_sqlite", "_validation", "_chunking", "_ordering", "_retrying", "_tokens", "_http"},
+    {"_journal_thread", "_recording", "_replay", "_matching", "_token_store", "_traffic"},
     {"_credentials"},
     {"_auth"},
     {"_transport"},

@@ -8,13 +8,13 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from quartile_async import MASTERLIST, JournalError
+from quartile_async import MASTERLIST, ItemResult, JournalError
 from quartile_async._journal import Subject
 from quartile_async._journal_sqlite import APPLICATION_ID, JournalFile
 from quartile_async.emulator import Emulator
@@ -215,11 +215,20 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[4]), resource.RLIM_INFIN
 items = [{"asin": f"B0{n:08d}", "countryCode": "US", "percACoS": 25.0} for n in range(20_000)]
 
 async def main():
+    seen, begun = set(), asyncio.Event()
+
+    async def read():
+        for index, item in enumerate(items):
+            if index == 500:  # what is asked first must be: that something was delivered before the disk is full
+                await begun.wait()
+            yield item
+
     async with QuartileClient(subscription_key=sys.argv[2], auth=sys.argv[3], base_url=sys.argv[1]) as client:
-        seen = set()
         try:
-            async for result in client.upload(MASTERLIST, items, journal=sys.argv[5]):
+            async for result in client.upload(MASTERLIST, read(), journal=sys.argv[5]):
                 seen.add(result.index)
+                if len(seen) == 500:
+                    begun.set()
         except JournalError as error:
             assert not seen & {result.index for result in error.unaccounted}
             print(len(seen), len(error.unaccounted), error, sep="|")
@@ -253,7 +262,7 @@ async def test_a_disk_that_fills_up_stops_the_upload_and_it_goes_on_once_there_i
     path = tmp_path / NAME
     async with Emulator(processing=0.01) as emulator:
         delivered, unaccounted, words = await asyncio.to_thread(_fills_up, emulator, path, 1_500_000)
-        assert delivered > 0
+        assert delivered >= 500
         assert unaccounted > 0
         assert str(path) in words
         assert "Run the same upload again to go on once" in words
@@ -294,14 +303,25 @@ async def test_a_full_file_system_stops_the_upload_and_it_goes_on_once_there_is_
     try:
         catalogue: list[Any] = items(20_000)
         async with Emulator(processing=0.01) as emulator, client_for(emulator) as client:
+            begun, seen = asyncio.Event(), list[ItemResult]()
+
+            async def read() -> AsyncIterator[Any]:
+                for index, item in enumerate(catalogue):
+                    if index == 500:
+                        await begun.wait()
+                    yield item
+
             with pytest.raises(JournalError, match="the disk is full") as failure:
-                await client.upload(MASTERLIST, catalogue, journal=folder / NAME).collect()
-            told = len(failure.value.results) + len(failure.value.unaccounted)
-            assert {result.index for result in failure.value.results + failure.value.unaccounted} == set(range(told))
+                async for result in client.upload(MASTERLIST, read(), journal=folder / NAME):
+                    seen.append(result)
+                    if len(seen) == 500:
+                        begun.set()
+            told = len(seen) + len(failure.value.unaccounted)
+            assert {result.index for result in [*seen, *failure.value.unaccounted]} == set(range(told))
             assert _mounts("mount", "-o", "remount,size=20m", str(folder))
             results = await client.upload(MASTERLIST, catalogue, journal=folder / NAME).collect()
             assert all(result.ok for result in results)
-            assert sum(result.replayed for result in results) >= len(failure.value.results) > 0
+            assert sum(result.replayed for result in results) >= len(seen) >= 500
             assert emulator.items_received <= 20_000 + 16 * 100
     finally:
         assert _mounts("umount", str(folder))
