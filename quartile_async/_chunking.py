@@ -32,11 +32,11 @@ class Chunk:
     __slots__ = ("batch_id", "in_doubt", "indexes", "items", "keys", "known", "number", "wires")
 
     def __init__(self, indexes: list[int], items: list[Any], wires: list[Any], keys: list[Key]) -> None:
-        self.indexes = indexes
-        self.items = items
-        self.wires = wires
-        self.keys = keys
-        self.in_doubt = False
+        self.indexes: list[int] = indexes
+        self.items: list[Any] = items
+        self.wires: list[Any] = wires
+        self.keys: list[Key] = keys
+        self.in_doubt: bool = False
         self.number: int | None = None
         self.batch_id: str | None = None
         self.known: list[ItemResult[Any]] | None = None
