@@ -9,20 +9,16 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, TypeAlias
 
 from .ratios import MEASURES, Measure, Ratio, median_of, ratio
-from .runner import Run, Setting, client_core, server_core
+from .runner import Comparison, Run, Setting, client_core, server_core
 
 Rounds: TypeAlias = Sequence[Mapping[str, Run]]
-
-REFERENCES = ("raw", "naive")
-CONTROL = "raw-again"
-"""The same client as `raw`: what its ratio to `raw` spans is noise."""
 
 _PACKAGES = ("aiohttp", "orjson", "pydantic", "anyio")
 
 
-def table(rounds: Rounds, setting: Setting) -> str:
+def table(rounds: Rounds, setting: Setting, comparison: Comparison) -> str:
     """Medians of the figures, then the ratios measure by measure, with the control above them."""
-    return "\n".join([*_heading(setting), "", *_medians(rounds), "", *_ratios(rounds), *_notes()])
+    return "\n".join([*_heading(setting), "", *_medians(rounds), "", *_ratios(rounds, comparison), *_notes()])
 
 
 def _heading(setting: Setting) -> Iterator[str]:
@@ -37,22 +33,23 @@ def _heading(setting: Setting) -> Iterator[str]:
 
 
 def _medians(rounds: Rounds) -> Iterator[str]:
-    yield _row("medians", *(f"{measure.name}, {measure.unit}" for measure in MEASURES), "server's core busy")
+    yield row("medians", *(f"{measure.name}, {measure.unit}" for measure in MEASURES), "server's core busy")
     for client in _clients(rounds):
         figures = [median_of(rounds, measure.of, client) for measure in MEASURES]
-        yield _row(client, *map(_number, figures), f"{median_of(rounds, _server_load, client):.0%}")
+        yield row(client, *map(_number, figures), f"{median_of(rounds, _server_load, client):.0%}")
 
 
-def _ratios(rounds: Rounds) -> Iterator[str]:
+def _ratios(rounds: Rounds, comparison: Comparison) -> Iterator[str]:
+    references, first = comparison.references, comparison.references[0]
     for measure in MEASURES:
         better = "more" if measure.more_is_better else "less"
-        yield _row(f"{measure.name} ({better} is better)", *(f"x {reference}" for reference in REFERENCES))
-        control = ratio(rounds, measure, CONTROL, "raw")
-        yield _row("  control: raw again", _spread(control))
+        yield row(f"{measure.name} ({better} is better)", *(f"x {reference}" for reference in references))
+        control = ratio(rounds, measure, comparison.control, first)
+        yield row(f"  control: {first} again", _spread(control))
         for client in _clients(rounds):
-            if client not in ("raw", CONTROL):
-                compared = [_against(rounds, measure, client, other, control) for other in REFERENCES]
-                yield _row(f"  {client}", *compared)
+            if client not in (first, comparison.control):
+                compared = [_against(rounds, measure, client, other, control) for other in references]
+                yield row(f"  {client}", *compared)
         yield ""
 
 
@@ -69,7 +66,7 @@ def _notes() -> Iterator[str]:
     yield "Every item was counted on the server: arrived once, and its result fetched once."
 
 
-def as_json(rounds: Rounds, setting: Setting) -> dict[str, Any]:
+def as_json(rounds: Rounds, setting: Setting, comparison: Comparison) -> dict[str, Any]:
     """All figures of all runs, and the ratios."""
     return {
         "setting": asdict(setting),
@@ -84,7 +81,7 @@ def as_json(rounds: Rounds, setting: Setting) -> dict[str, Any]:
             {"measure": measure.name, "client": client, "against": reference}
             | asdict(ratio(rounds, measure, client, reference))
             for measure in MEASURES
-            for reference in REFERENCES
+            for reference in comparison.references
             for client in _clients(rounds)
             if client != reference
         ],
@@ -117,5 +114,6 @@ def _spread(found: Ratio) -> str:
     return f"{found.median:.2f} ({found.least:.2f} to {found.greatest:.2f})"
 
 
-def _row(first: str, *others: str) -> str:
+def row(first: str, *others: str) -> str:
+    """A line of a table."""
     return (f"{first:<30}" + "".join(f"{other:>24}" for other in others)).rstrip()

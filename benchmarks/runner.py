@@ -39,12 +39,31 @@ def client(name: str, module: str | None = None) -> Client:
     return Client(name, ("-m", f"benchmarks.clients.{module or name}"))
 
 
-CLIENTS = (
-    client("raw"),
-    client("raw-again", "raw"),
-    client("naive"),
-    client("library"),
-    client("library-models", "library_models"),
+@dataclass(slots=True, frozen=True)
+class Comparison:
+    """Who is compared with whom.
+
+    Attributes:
+        clients: each runs once in each round.
+        references: the names of those that the others are compared with.
+        control: the name of one that is the first reference once more: what its ratio to that spans is noise.
+    """
+
+    clients: Sequence[Client]
+    references: Sequence[str]
+    control: str
+
+
+LIBRARY = Comparison(
+    clients=(
+        client("raw"),
+        client("raw-again", "raw"),
+        client("naive"),
+        client("library"),
+        client("library-models", "library_models"),
+    ),
+    references=("raw", "naive"),
+    control="raw-again",
 )
 
 
@@ -154,6 +173,16 @@ def in_turn(clients: Sequence[Client], round_number: int) -> list[Client]:
     return [*clients[first:], *clients[:first]]
 
 
+def run_rounds(clients: Sequence[Client], setting: Setting) -> list[dict[str, Run]]:
+    """All rounds, on a server of their own; raises as `run_round` does."""
+    rounds = []
+    with running_server(setting) as server:
+        for number in range(setting.runs):
+            print(f"round {number + 1} of {setting.runs}", file=sys.stderr, flush=True)
+            rounds.append(run_round(server, clients, number, setting))
+    return rounds
+
+
 def run_round(server: Server, clients: Sequence[Client], number: int, setting: Setting) -> dict[str, Run]:
     """Each client once, by name.
 
@@ -179,21 +208,30 @@ def _told_by(server: Server, each: Client, setting: Setting) -> tuple[Claim, Fig
         *("--url", server.url, "--items", str(setting.items), "--in-flight", str(setting.in_flight)),
         *_on_core(client_core()),
     ]
+    return _read(each.name, run_python(each.name, command, limit=setting.limit))
+
+
+def run_python(name: str, arguments: Sequence[str], *, limit: float) -> str:
+    """What Python prints, given these arguments.
+
+    Raises:
+        BenchmarkError: it failed, or has not ended after so many seconds.
+    """
     try:
         done = subprocess.run(
-            [sys.executable, *command],
+            [sys.executable, *arguments],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=setting.limit,
+            timeout=limit,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise BenchmarkError(f"{each.name} had not ended after {setting.limit:g} s") from None
+        raise BenchmarkError(f"{name} had not ended after {limit:g} s") from None
     if done.returncode != 0:
-        raise BenchmarkError(f"{each.name} failed with exit code {done.returncode}:\n{done.stderr.strip()}")
-    return _read(each.name, done.stdout)
+        raise BenchmarkError(f"{name} failed with exit code {done.returncode}:\n{done.stderr.strip()}")
+    return done.stdout
 
 
 def _read(name: str, line: str) -> tuple[Claim, Figures]:

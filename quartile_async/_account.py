@@ -87,17 +87,12 @@ class Account:
         """
         self._shared.check_open()
         labels: dict[str, object] = {"account": self._account, "resource": resource.path}
-        subject = Subject(
-            resource=f"{resource.path} ({', '.join(resource.key) or 'the whole object'})",
-            server=self._api.server,
-            account=self._account or self._identity,
-        )
         batch = BatchTools(
             api=self._api,
             resource=resource,
             wait=self._wait_for(resource),
             order=self._order_of(resource),
-            recorder=Recorder(_journal_of(journal), subject),
+            recorder=Recorder(_journal_of(journal), self._subject_of(resource)),
             counts=BatchCounts(),
             labels=labels,
         )
@@ -141,6 +136,13 @@ class Account:
         """
         self._shared.check_open()
         return await self._wait_for(resource).until_finished(_known_id(batch_id))
+
+    def _subject_of(self, resource: Resource[Any]) -> Subject:
+        return Subject(
+            resource=f"{resource.path} ({', '.join(resource.key) or 'the whole object'})",
+            server=self._api.server,
+            account=self._account or self._identity,
+        )
 
     def _wait_for(self, resource: Resource[Any]) -> BatchWait:
         times = self._shared.times.setdefault(resource.path, ProcessingTimes())

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, TypeAlias
@@ -53,11 +54,19 @@ class BatchTools:
 
 
 class BatchRun:
-    """A chunk under way. It is one batch, unless the server refuses items: then the rest goes out after it."""
+    """A chunk under way. It is one batch, unless the server refuses items: then the rest goes out after it.
 
-    def __init__(self, chunk: Chunk, tools: BatchTools, deliver: Callable[[Results], object]) -> None:
+    Args:
+        deliver: is handed results once they are written down.
+        settled: called when nothing more will be asked of the server; results may still have to be written down.
+    """
+
+    def __init__(
+        self, chunk: Chunk, tools: BatchTools, *, deliver: Callable[[Results], object], settled: Callable[[], object]
+    ) -> None:
         self._tools = tools
         self._deliver = deliver
+        self._settled = settled
         self._pending = [chunk]
         """The parts without results yet; the first one is under way."""
         self._delivery = _delivery_of(chunk)
@@ -102,10 +111,9 @@ class BatchRun:
         except QuartileError as error:
             await self._handle_refusal(part, error)
             return
-        await self._tools.recorder.taken(part, self._delivery)
         self._tools.counts.submitted += 1
         logger.info("Batch %s: %d items submitted.", batch_id, len(part), extra=self._labels(batch_id, part))
-        await self._wait_for_end(part, batch_id)
+        await self._wait_for_end(part, batch_id, self._tools.recorder.taken(part, self._delivery))
 
     async def _ask_once_more(self, part: Chunk, known: Results) -> None:
         """An earlier run gave this batch up. Perhaps it has ended meanwhile."""
@@ -126,11 +134,16 @@ class BatchRun:
         del self._pending[0]
         self._deliver(known)
 
-    async def _wait_for_end(self, part: Chunk, batch_id: str) -> None:
-        """Ends when a batch that was taken has ended, or is given up."""
+    async def _wait_for_end(self, part: Chunk, batch_id: str, written: Awaitable[None] | None = None) -> None:
+        """Ends when a batch that was taken has ended, or is given up. It is asked for once its id is `written`."""
         fitting: list[Matched] = []
+        since = asyncio.get_running_loop().time()
+        if written is not None:
+            await written
         try:
-            await self._tools.wait.until_finished(batch_id, lambda status: self._check_end(part, status, fitting))
+            await self._tools.wait.until_finished(
+                batch_id, lambda status: self._check_end(part, status, fitting), since=since
+            )
         except HOPELESS:
             raise
         except QuartileError as error:
@@ -216,6 +229,8 @@ class BatchRun:
             for result, key in zip(results, part.keys, strict=True):
                 if key in self._older:
                     result.message = f"{result.message} {self._older[key]}".lstrip()
+        if len(self._pending) == 1:
+            self._settled()
         await self._tools.recorder.ended(part, results, final=final)
         del self._pending[0]
         self._deliver(results)

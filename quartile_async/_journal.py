@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import enum
+from collections import Counter
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby
+from operator import attrgetter
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from pydantic import TypeAdapter
@@ -173,11 +175,12 @@ class Journal(Protocol):
 
 _COLUMNS = TypeAdapter(list[Any])
 _PACKED_FIELDS = ("outcome", "message", "process", "id", "batch_id", "not_sent", "resent")
+_packed_fields = attrgetter(*_PACKED_FIELDS)
 
 
 def packed(results: Sequence[ItemResult[Any]]) -> bytes:
     """Results as columns in JSON, without items, indexes and rows; a column of equal values is one value."""
-    columns = [_column([getattr(result, name) for result in results]) for name in _PACKED_FIELDS]
+    columns = [_column(column) for column in zip(*map(_packed_fields, results), strict=True)]
     try:
         return to_json(columns)
     except PydanticSerializationError:  # a text with halves of characters, which a file name or a validator may hold
@@ -188,7 +191,7 @@ def _whole(value: Any) -> Any:
     return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
 
 
-def _column(values: list[Any]) -> list[Any]:
+def _column(values: Sequence[Any]) -> Sequence[Any]:
     return values[:1] if values.count(values[0]) == len(values) else values
 
 
@@ -208,6 +211,16 @@ def unpacked(content: bytes, indexes: Sequence[int], items: Sequence[Any], *, pl
             indexes, items, outcome, *others, strict=True
         )
     ]
+
+
+def outcomes_of(content: bytes, of: int) -> Counter[Outcome]:
+    """How many of so many packed results have which outcome.
+
+    Raises:
+        ValueError: it is not what was packed.
+    """
+    words, *_ = _COLUMNS.validate_json(content)
+    return Counter(map(Outcome, words * of if len(words) == 1 else words))
 
 
 def spans_of(indexes: Sequence[int]) -> list[int]:

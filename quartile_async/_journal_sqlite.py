@@ -11,9 +11,10 @@ import os
 import sqlite3
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, TypeAlias
 from zlib import crc32
@@ -44,6 +45,9 @@ APPLICATION_ID = 0x51_61_4A_31
 PAGE = 64
 """Records that are read in one go."""
 
+MOST_ROWS = 1000
+"""The most rows of one statement: SQLite has a limit for their values."""
+
 _LAYOUT = """
 CREATE TABLE records (
     seq INTEGER PRIMARY KEY,   -- from 1, without a gap
@@ -54,21 +58,16 @@ CREATE TABLE records (
     content TEXT NOT NULL,     -- JSON, or nothing
     crc INTEGER NOT NULL       -- of all this, and of the record before
 );
-CREATE INDEX batches ON records (number, kind) WHERE number > 0;
-CREATE INDEX intended ON records (first, number) WHERE kind = 'intended';
-CREATE INDEX read ON records (first) WHERE kind = 'read';
 """
 
-# One statement is one transaction, and lets go of Python's lock once: a busy event loop makes each time dear.
-_APPEND = """
-INSERT INTO records
-SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
-    json_extract(value, '$[3]'), json_extract(value, '$[4]'), json_extract(value, '$[5]'), json_extract(value, '$[6]')
-FROM json_each(?)
+# Only what an earlier run wrote is ever looked for, so they are made when a journal is opened again.
+_INDEXES = """
+CREATE INDEX IF NOT EXISTS batches ON records (number, kind) WHERE number > 0;
+CREATE INDEX IF NOT EXISTS intended ON records (first, number) WHERE kind = 'intended';
 """
 
 _READ_FROM = """
-SELECT first, content FROM records WHERE kind = 'read' AND first >= ? AND seq <= ? ORDER BY first LIMIT ?
+SELECT seq, first, content FROM records WHERE kind = 'read' AND first >= ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?
 """
 
 _BATCHES_FROM = """
@@ -78,6 +77,16 @@ SELECT number, content,
      WHERE number = i.number AND kind IN ('ended', 'given up', 'void') ORDER BY seq DESC LIMIT 1)
 FROM records AS i
 WHERE kind = 'intended' AND (first, number) > (?, ?) AND number <= ? ORDER BY first, number LIMIT ?
+"""
+
+# In one pass, without the indexes. Where there are several ends, the last one counts: their order is that of `seq`.
+_ALL_BATCHES = """
+SELECT number,
+    max(CASE WHEN kind = 'intended' THEN content END),
+    max(CASE WHEN kind = 'taken' THEN content END),
+    substr(max(CASE WHEN kind IN ('ended', 'given up', 'void')
+        THEN printf('%016d', seq) || json_array(kind, content) END), 17)
+FROM records WHERE number > 0 GROUP BY number
 """
 
 Row: TypeAlias = tuple[str, int, int, str]
@@ -96,10 +105,11 @@ class JournalFile:
         self._database: sqlite3.Connection | None = None
         self._last_seq = self._last_crc = 0
         self._known_seq = self._known_batches = 0
+        self._read_to = (0, 0)
         self._finished = False
 
     def open(self, subject: Subject | None) -> Contents:
-        """Opens or makes it; None: opens whatever it is about."""
+        """Opens or makes it; None: opens what is there, whatever it is about, to look at it."""
         with self._explained():
             try:
                 return self._opened(subject)
@@ -114,15 +124,20 @@ class JournalFile:
 
     def items_from(self, index: int) -> list[ItemsRead]:
         with self._explained():
-            rows = self._ask(_READ_FROM, index, self._known_seq, PAGE)
-            return [ItemsRead(first, *map(base64.b64decode, from_json(content))) for first, content in rows]
+            # Asked for one after the other, they need no index: it goes on where it had come to.
+            after = self._read_to[1] if index == self._read_to[0] else 0
+            rows = list(self._ask(_READ_FROM, index, after, self._known_seq, PAGE))
+            found = [ItemsRead(first, *map(base64.b64decode, from_json(content))) for _, first, content in rows]
+            if found:
+                self._read_to = (found[-1].end, rows[-1][0])
+            return found
 
     def batches_from(self, first: int, number: int) -> list[RecordedBatch]:
         with self._explained():
             rows = self._ask(_BATCHES_FROM, first, number, self._known_batches, PAGE)
             return [_batch_of(*row) for row in rows]
 
-    def close(self, *, finished: bool) -> None:
+    def close(self, *, finished: bool = False) -> None:
         with self._explained():
             try:
                 if finished and not self._finished:
@@ -133,7 +148,7 @@ class JournalFile:
     def _opened(self, subject: Subject | None) -> Contents:
         if subject is not None:
             _make_file(self._path)
-        if not self._path.stat().st_size and self._path.with_name(f"{self._path.name}-wal").exists():
+        if not self._path.stat().st_size and _beside(self._path, "-wal").exists():
             raise JournalError(self._damaged("it is empty, but its write-ahead log is there"))
         # Never waits for a lock: whoever has it keeps it for as long as an upload lasts.
         uri = f"{self._path.as_uri()}?mode=rw"
@@ -154,14 +169,21 @@ class JournalFile:
             self._lay_out(subject)
         else:
             self._check(subject)
-        self._value("PRAGMA journal_mode = WAL")
-        self._database.execute("PRAGMA synchronous = FULL")
+        if subject is not None:
+            self._prepare()
         return self._contents()
+
+    def _prepare(self) -> None:
+        """Makes it ready for an upload."""
+        self._value("PRAGMA journal_mode = WAL")
+        self._execute("PRAGMA synchronous = FULL")
+        for statement in _INDEXES.strip().split(";\n") if self._last_seq > 1 else ():
+            self._execute(statement)
 
     def _lay_out(self, subject: Subject | None) -> None:
         row = ("begin", 0, 0, to_json(subject).decode())
         self._execute("BEGIN EXCLUSIVE")
-        for statement in (*_LAYOUT.strip().split(";\n"), f"PRAGMA application_id = {APPLICATION_ID}"):
+        for statement in (_LAYOUT, f"PRAGMA application_id = {APPLICATION_ID}"):
             self._execute(statement)
         self._execute(f"PRAGMA user_version = {VERSION}")
         self._append([row])
@@ -177,6 +199,9 @@ class JournalFile:
             if seq != self._last_seq + 1 or crc != _checksum(self._last_crc, at, (kind, number, first, content)):
                 raise JournalError(self._damaged(f"record {seq} is not what was written"))
             self._last_seq, self._last_crc, self._finished = seq, crc, kind == "finished"
+            self._known_batches = max(self._known_batches, number)
+            if kind == "read":
+                self._read_to = (first, seq - 1)
         if self._last_seq == 0:
             raise JournalError(self._damaged("its first record is missing"))
         if subject is not None:
@@ -187,11 +212,10 @@ class JournalFile:
         return _SUBJECT.validate_json(self._value("SELECT content FROM records WHERE seq = 1"))
 
     def batches(self) -> Iterator[RecordedBatch]:
-        """All that there were when it was opened."""
-        first, number = -1, 0
-        while page := self.batches_from(first, number):
-            yield from page
-            first, number = page[-1].indexes[0], page[-1].number
+        """All that there are, by their number."""
+        with self._explained():
+            for row in self._ask(_ALL_BATCHES):
+                yield _batch_of(*row)
 
     def _check_subject(self, recorded: Subject, now: Subject) -> None:
         differing = [
@@ -207,8 +231,7 @@ class JournalFile:
 
     def _contents(self) -> Contents:
         self._known_seq = self._last_seq
-        self._known_batches = self._value("SELECT coalesce(max(number), 0) FROM records WHERE number > 0")
-        last_read = self.items_from(self._value("SELECT coalesce(max(first), 0) FROM records WHERE kind = 'read'"))
+        last_read = self.items_from(self._read_to[0])
         started = self._value("SELECT at FROM records WHERE seq = 1")
         touched = self._value("SELECT at FROM records WHERE seq = ?", self._last_seq)
         return Contents(
@@ -220,12 +243,28 @@ class JournalFile:
         )
 
     def _append(self, rows: Iterable[Row]) -> None:
-        at, seq, crc, values = int(self._clock() * 1000), self._last_seq, self._last_crc, []
+        at, seq, crc = int(self._clock() * 1000), self._last_seq, self._last_crc
+        values: list[tuple[object, ...]] = []
         for row in rows:
             seq, crc = seq + 1, _checksum(crc, at, row)
             values.append((seq, at, *row, crc))
-        self._execute(_APPEND, to_json(values).decode())
+        self._insert(values)
         self._last_seq, self._last_crc = seq, crc
+
+    def _insert(self, rows: Sequence[tuple[object, ...]]) -> None:
+        """All of them or none. Nearly always in one statement, which is one transaction.
+
+        Each statement lets go of Python's lock, and to get it back from a busy event loop takes long.
+        """
+        if len(rows) > MOST_ROWS:
+            self._execute("BEGIN")
+        for start in range(0, len(rows), MOST_ROWS):
+            some = rows[start : start + MOST_ROWS]
+            places = ", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * len(some))
+            statement = f"INSERT INTO records VALUES {places}"  # noqa: S608  # nothing but question marks
+            self._execute(statement, *chain.from_iterable(some))
+        if len(rows) > MOST_ROWS:
+            self._execute("COMMIT")
 
     def _execute(self, statement: str, *values: object) -> None:
         assert self._database is not None
@@ -304,6 +343,36 @@ _MEANINGS = {
     "SQLITE_CANTOPEN": f"cannot be opened: is its folder there, and may files be made in it? {_ANOTHER}",
 }
 """By the beginning of SQLite's name of the error."""
+
+
+def is_empty(path: Path) -> bool:
+    """Whether there is no journal there, but perhaps an empty file, where one was about to be made."""
+    return not path.exists() or (not path.stat().st_size and not _beside(path, "-wal").exists())
+
+
+def is_in_use(error: JournalError) -> bool:
+    """Whether it says that another upload has the journal."""
+    return getattr(error.__cause__, "sqlite_errorname", "").startswith("SQLITE_BUSY")
+
+
+def set_aside(path: Path, at: float) -> Path:
+    """Gives a journal that is not open a name with this time, and makes way for a new one.
+
+    Raises:
+        OSError: it cannot be renamed.
+    """
+    dated = f"{path.stem}.{time.strftime('%Y-%m-%dT%H%M%S', time.localtime(at))}"
+    names = chain((f"{dated}{path.suffix}",), (f"{dated}-{number}{path.suffix}" for number in count(2)))
+    new = next(found for name in names if not (found := path.with_name(name)).exists())
+    for end in ("-wal", "-shm"):  # left by a crash; without them the latest records would be missing
+        if _beside(path, end).exists():
+            _beside(path, end).rename(_beside(new, end))
+    path.rename(new)
+    return new
+
+
+def _beside(path: Path, end: str) -> Path:
+    return path.with_name(path.name + end)
 
 
 def _make_file(path: Path) -> None:

@@ -40,6 +40,7 @@ class Recorder:
         self._subject = subject
         self._last_number = 0
         self._has_written = False
+        self._read: list[Record] = []
         self._unsent_keys: OrderedDict[Key, list[tuple[int, Any]]] = OrderedDict()
         self._unsent = 0
 
@@ -60,12 +61,18 @@ class Recorder:
                 self.journal,
                 time.strftime("%Y-%m-%d at %H:%M:%S", time.localtime(at)),
             )
+        try:
+            if self._read:
+                await self._write()
+        except BaseException:
+            await self.journal.close(finished=False)
+            raise
         await self.journal.close(finished=finished)
 
     def read(self, first: int, items: Sequence[Any]) -> None:
-        """These items were read; nothing waits for this, as what is written later stands behind it."""
+        """These items were read; it is written with what is written next, which is of them, or behind them."""
         if self.journal is not None:
-            self._write(digested(first, items))
+            self._read.append(digested(first, items))
 
     def rejected(self, results: Sequence[ItemResult[Any]], hand_over: Callable[[], object]) -> None:
         """Items were rejected here; hands them over once that is written down."""
@@ -83,10 +90,10 @@ class Recorder:
         chunk.number = self._next_number()
         await self._write(*self._overtaken_by(chunk), Intended(chunk.number, chunk.indexes))
 
-    async def taken(self, chunk: Chunk, delivery: Delivery) -> None:
-        """The server has taken a batch."""
-        if (record := self._taken(chunk, delivery)) is not None:
-            await self._write(record)
+    def taken(self, chunk: Chunk, delivery: Delivery) -> Awaitable[None] | None:
+        """The server has taken a batch, which must not be asked for before this is durable."""
+        record = self._taken(chunk, delivery)
+        return None if record is None else self._write(record)
 
     async def ended(self, chunk: Chunk, results: Sequence[ItemResult[Any]], *, final: bool) -> None:
         """A batch's items have their results. Those that were not sent are as if they had never been tried."""
@@ -159,7 +166,8 @@ class Recorder:
     def _write(self, *records: Record) -> Awaitable[None]:
         assert self.journal is not None
         self._has_written = True
-        written = asyncio.ensure_future(self.journal.write(*records))
+        read, self._read = self._read, []
+        written = asyncio.ensure_future(self.journal.write(*read, *records))
         written.add_done_callback(self._check)
         return written
 

@@ -56,7 +56,7 @@ class Supervisor:
         self._recorder = tools.batch.recorder
         self._recorder.on_failure = self.fail
         self._runs: set[BatchRun] = set()
-        self._in_flight = 0
+        self._in_flight: set[object] = set()
         self._task: asyncio.Task[None] | None = None
         self._everything: anyio.CancelScope | None = None
         self._feeding: anyio.CancelScope | None = None
@@ -68,7 +68,7 @@ class Supervisor:
     @property
     def in_flight(self) -> int:
         """Batches being submitted or polled."""
-        return self._in_flight
+        return len(self._in_flight)
 
     @property
     def ended(self) -> bool:
@@ -170,9 +170,14 @@ class Supervisor:
             if ready is None:
                 self._tools.slots.give_back(borrower)
                 continue
-            run = BatchRun(ready.chunk, self._tools.batch, functools.partial(self._deliver, ready))
+            run = BatchRun(
+                ready.chunk,
+                self._tools.batch,
+                deliver=functools.partial(self._deliver, ready),
+                settled=functools.partial(self._settle, ready, borrower),
+            )
             self._runs.add(run)
-            self._in_flight += 1
+            self._in_flight.add(borrower)
             batches.start_soon(self._run_batch, run, ready, borrower, name="quartile_async batch")
 
     def _take_ready(self) -> ReadyChunk | None:
@@ -189,7 +194,12 @@ class Supervisor:
         except Exception as error:  # noqa: BLE001  # whatever it is, it ends this upload and reaches its consumer
             self.fail(error)
         finally:
-            self._in_flight -= 1
+            self._settle(ready, borrower)
+
+    def _settle(self, ready: ReadyChunk, borrower: object) -> None:
+        """Makes way for the next batch, and for newer writes of its keys."""
+        if borrower in self._in_flight:
+            self._in_flight.remove(borrower)
             self._tools.slots.give_back(borrower)
             self._tools.batch.order.leave(ready.ticket)
 

@@ -105,9 +105,13 @@ class BatchWait:
         self._limits = limits
 
     async def until_finished(
-        self, batch_id: str, check: Callable[[BatchStatus], object] = lambda status: None
+        self,
+        batch_id: str,
+        check: Callable[[BatchStatus], object] = lambda status: None,
+        *,
+        since: float | None = None,
     ) -> BatchStatus:
-        """Asks until the batch has ended; `check` as for `Api.get_batch`.
+        """Asks until the batch has ended; `check` as for `Api.get_batch`; it was taken at `since`, on the loop's clock.
 
         An answer that is no answer about the batch (a gateway's page, a lost connection) says nothing about it.
 
@@ -116,7 +120,8 @@ class BatchWait:
             UnusableEndError: it has ended, and the rows cannot be used.
             AuthenticationError and the other errors in `HOPELESS`.
         """
-        seen = _Seen(asyncio.get_running_loop().time())
+        now = asyncio.get_running_loop().time()
+        seen = _Seen(now if since is None else since)
         # The last question is asked at the deadline. Neither a gate nor an outage may put off the end for longer.
         with anyio.move_on_after(self._limits.deadline + LAST_ANSWER):
             if (status := await self._asked_until_the_deadline(batch_id, check, seen)) is not None:

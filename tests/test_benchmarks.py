@@ -17,7 +17,18 @@ from benchmarks.clients.harness import Claim, Figures
 from benchmarks.honesty import Counts, DishonestRunError, discrepancies
 from benchmarks.ratios import CPU, MEMORY, THROUGHPUT, Ratio, ratio
 from benchmarks.report import table
-from benchmarks.runner import ROOT, Client, Run, Setting, client, in_turn, run_client, running_server
+from benchmarks.runner import (
+    LIBRARY,
+    ROOT,
+    Client,
+    Comparison,
+    Run,
+    Setting,
+    client,
+    in_turn,
+    run_client,
+    running_server,
+)
 from benchmarks.server import Connection, Service, cut_request
 from benchmarks.work import BATCH_PATH, PATH, chunks, items
 
@@ -120,13 +131,17 @@ main(upload)
     return Client("cheat", (str(script),))
 
 
+def only(one: Client) -> Comparison:
+    return Comparison(clients=[one], references=[one.name], control=one.name)
+
+
 @pytest.mark.parametrize("name", CHEATS)
 def test_a_client_that_cheats_fails_the_whole_command(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     does, finding = CHEATS[name]
 
-    exit_code = main(["--items", "500", "--runs", "1"], clients=[client_that(does, tmp_path)])
+    exit_code = main(["--items", "500", "--runs", "1"], comparison=only(client_that(does, tmp_path)))
 
     printed = capsys.readouterr()
     assert exit_code == 1
@@ -168,7 +183,7 @@ def test_slow_batches_are_waited_for() -> None:
 def test_a_client_that_fails_fails_the_command(
     does: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["--items", "100", "--runs", "1"], clients=[client_that(does, tmp_path)]) == 1
+    assert main(["--items", "100", "--runs", "1"], comparison=only(client_that(does, tmp_path))) == 1
     assert said in capsys.readouterr().err
 
 
@@ -251,7 +266,7 @@ def test_the_table_shows_the_control_and_marks_what_says_nothing() -> None:
         {"raw": run("raw"), "raw-again": run("raw-again", cpu=slow), "naive": run("naive", cpu=1.1, wall=4.0)}
         for slow in (0.9, 1.0, 1.2)
     ]
-    lines = table(rounds, Setting(items=100, in_flight=1, runs=3)).splitlines()
+    lines = table(rounds, Setting(items=100, in_flight=1, runs=3), LIBRARY).splitlines()
     of_cpu = lines[lines.index(next(line for line in lines if line.startswith("CPU per item"))) :]
     assert of_cpu[1].split() == ["control:", "raw", "again", "1.00", "(0.90", "to", "1.20)"]
     assert of_cpu[2].split() == ["naive", "1.10", "(1.10", "to", "1.10)", "~", "-"]

@@ -62,7 +62,7 @@ def measured(upload: Upload, url: str, count: int, in_flight: int) -> tuple[Clai
     cpu_before, before = _cpu_seconds(), time.perf_counter()
     claim = asyncio.run(work())
     wall, cpu = time.perf_counter() - before, _cpu_seconds() - cpu_before
-    return claim, Figures(wall=wall, cpu=cpu, peak_mb=_peak_mb())
+    return claim, Figures(wall=wall, cpu=cpu, peak_mb=peak_mb())
 
 
 def _cpu_seconds() -> float:
@@ -70,7 +70,8 @@ def _cpu_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def _peak_mb() -> float:
+def peak_mb() -> float:
+    """The most that was resident of this process, in megabytes."""
     # From /proc where there is one: under Linux a new process inherits the `ru_maxrss` of the one that
     # started it, so that under a large parent every client would look as large.
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from quartile_async import MASTERLIST, MasterlistItem, QuartileClient
 
@@ -14,7 +15,9 @@ async def upload(url: str, items: Iterator[Item], in_flight: int) -> Claim:
     return await feed(url, items, in_flight)
 
 
-async def feed(url: str, items: Iterable[Item] | Iterable[MasterlistItem], in_flight: int) -> Claim:
+async def feed(
+    url: str, items: Iterable[Item] | Iterable[MasterlistItem], in_flight: int, journal: Path | None = None
+) -> Claim:
     results = succeeded = 0
     async with QuartileClient(
         subscription_key=HEADERS["Subscription-Key"],
@@ -22,7 +25,7 @@ async def feed(url: str, items: Iterable[Item] | Iterable[MasterlistItem], in_fl
         base_url=url,
         max_in_flight=in_flight,
     ) as client:
-        async for result in client.upload(MASTERLIST, items):
+        async for result in client.upload(MASTERLIST, items, journal=journal):
             results += 1
             succeeded += result.ok
     return Claim(sent=results, succeeded=succeeded)
