@@ -213,14 +213,14 @@ def unpacked(content: bytes, indexes: Sequence[int], items: Sequence[Any], *, pl
     ]
 
 
-def outcomes_of(content: bytes, of: int) -> Counter[Outcome]:
+def outcomes_of(content: bytes, of: int) -> Counter[str]:
     """How many of so many packed results have which outcome.
 
     Raises:
         ValueError: it is not what was packed.
     """
     words, *_ = _COLUMNS.validate_json(content)
-    return Counter(map(Outcome, words * of if len(words) == 1 else words))
+    return Counter(words * of if len(words) == 1 else words)
 
 
 def spans_of(indexes: Sequence[int]) -> list[int]:

@@ -151,7 +151,7 @@ class JournalFile:
         if not self._path.stat().st_size and _beside(self._path, "-wal").exists():
             raise JournalError(self._damaged("it is empty, but its write-ahead log is there"))
         # Never waits for a lock: whoever has it keeps it for as long as an upload lasts.
-        uri = f"{self._path.as_uri()}?mode=rw"
+        uri = f"{self._path.absolute().as_uri()}?mode=rw"
         self._database = sqlite3.connect(uri, timeout=0.0, isolation_level=None, uri=True, check_same_thread=False)
         self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
         application, version = (self._value(f"PRAGMA {name}") for name in ("application_id", "user_version"))

@@ -121,21 +121,26 @@ def _opened(path: Path) -> IO[str]:
 
 
 def _sniffed_delimiter(path: Path) -> str:
-    import duckdb  # here, because it is large, and part of the extra `cli`
-
     if not path.stat().st_size:
         raise ConfigurationError(f"{path.name} is empty. Its first line must name the columns.")
-    with duckdb.connect() as database:
-        found = database.execute(
-            "SELECT Delimiter FROM sniff_csv(?, all_varchar = true, ignore_errors = true)", [_literal(path)]
-        ).fetchone()
-    delimiter = str(found[0]) if found else ""
+    # Not strict, where the ends of the lines differ: strictly, such a file is no CSV.
+    delimiter = _sniffed(path, "true") or _sniffed(path, "false")
     if delimiter not in DELIMITERS:
-        raise ConfigurationError(
-            f"{path.name}: the columns seem to be separated by {delimiter!r}. Separate them by "
-            f"{', '.join(DELIMITERS.values())}."
-        )
+        seem = f"seem to be separated by {delimiter!r}" if delimiter else "cannot be told apart"
+        raise ConfigurationError(f"{path.name}: the columns {seem}. Separate them by {', '.join(DELIMITERS.values())}.")
     return delimiter
+
+
+def _sniffed(path: Path, strict: str) -> str | None:
+    import duckdb  # here, because it is large, and part of the extra `cli`
+
+    sniff = f"SELECT Delimiter FROM sniff_csv(?, all_varchar = true, ignore_errors = true, strict_mode = {strict})"  # noqa: S608  # true or false
+    with duckdb.connect() as database:
+        try:
+            found = database.execute(sniff, [_literal(path)]).fetchone()
+        except duckdb.InvalidInputException:
+            return None
+    return str(found[0]) if found else None
 
 
 def _literal(path: Path) -> str:

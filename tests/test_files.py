@@ -155,6 +155,17 @@ async def test_a_file_is_read_lazily_and_closed_when_it_is_left(tmp_path: Path) 
     await reading.aclose()  # type: ignore[attr-defined]  # an unclosed file would warn, and warnings are errors
 
 
+async def test_lines_may_end_in_different_ways(tmp_path: Path) -> None:
+    path = tmp_path / "catalogue.csv"
+    path.write_bytes(b"asin,countryCode,percACoS\r\n" + b"B000000001,US,20.5\r\n" * 5_000 + b"B000000002,US,20\n")
+
+    source = await asyncio.to_thread(read_items, path)
+    read = [each async for each in source]
+
+    assert len(read) == 5_001
+    assert all(isinstance(each, Row) and each["countryCode"] == "US" for each in read)
+
+
 cells = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=12)
 
 

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+import contextlib
+import shlex
+import sys
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 from rich.console import Console
 
-from .. import MASTERLIST, UNMANAGED_ASINS, UNMANAGED_CAMPAIGNS, ConfigurationError, Resource, __version__
-from ._demo import run_demo
+from .. import (
+    MASTERLIST,
+    UNMANAGED_ASINS,
+    UNMANAGED_CAMPAIGNS,
+    ConfigurationError,
+    JournalError,
+    Resource,
+    __version__,
+)
+from ._demo import own_command, run_demo
 from ._emulator import run_emulator
+from ._held import Held
+from ._journals import Wish, default_journal
+from ._pipes import is_pipe, spooled
 from ._run import Job, run_job
 
 SUCCEEDED, INCOMPLETE, UNUSABLE, STOPPED, INTERRUPTED = 0, 1, 2, 3, 130
@@ -51,7 +66,13 @@ def quartile_async(
 
 @app.command()
 def upload(
-    file: Annotated[Path, typer.Argument(help="CSV (comma, semicolon, tab or bar) or JSON Lines.", show_default=False)],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="CSV (comma, semicolon, tab or bar) or JSON Lines; - is standard input, read to its end first.",
+            show_default=False,
+        ),
+    ],
     resource: Annotated[ResourceName, typer.Option(help="What the file's items are.")] = "masterlist",
     base_url: Annotated[
         str | None, typer.Option(help="The API's address.", envvar="QUARTILE_BASE_URL", show_default=False)
@@ -64,27 +85,79 @@ def upload(
         Path | None, typer.Option(help="Write each item's result to this .csv or .jsonl file.", show_default=False)
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as one line of JSON at the end.")] = False,
+    account: Annotated[
+        str | None,
+        typer.Option(help="A label for whose data this is.", envvar="QUARTILE_ACCOUNT", show_default=False),
+    ] = None,
+    journal: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where the upload is written down, so that it can be resumed. Default: FILE.journal, or "
+            "FILE.ACCOUNT.journal where there is a label; none for a pipe.",
+            show_default=False,
+        ),
+    ] = None,
+    no_journal: Annotated[bool, typer.Option("--no-journal", help="Write nothing down.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Send a file that was uploaded already once more.")] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Set an earlier journal aside, and begin anew.")] = False,
+    pipe_format: Annotated[
+        Literal["csv", "jsonl"] | None, typer.Option("--format", help="What comes through a pipe.", show_default="csv")
+    ] = None,
 ) -> None:
     """Upload a file of items.
 
     The credentials come from the environment: QUARTILE_SUBSCRIPTION_KEY, and QUARTILE_ACCESS_TOKEN or
     QUARTILE_USERNAME and QUARTILE_PASSWORD.
 
+    An upload that was interrupted, or killed, is resumed by the same command. A file that was uploaded already is not
+    sent again, unless its content is new.
+
     Example: quartile-async upload catalogue.csv --results results.csv
 
     Exit codes: 0 every item succeeded, 1 some items did not, 2 bad usage, file or configuration, 3 stopped by an
     error, 130 interrupted.
     """
-    settings: dict[str, Any] = {"max_in_flight": max_in_flight, "batch_paths": batch_paths}
+    settings: dict[str, Any] = {"max_in_flight": max_in_flight, "batch_paths": batch_paths, "account": account}
     if base_url:
         settings["base_url"] = base_url
-    job = Job(file, RESOURCES[resource], settings, results, as_json)
-    ending = _run(run_job(job, err))
+    if no_journal and (journal or again or restart):
+        _unusable("--no-journal goes with none of --journal, --again and --restart.")
+    with _input(file, pipe_format) as (path, is_pipe):
+        place = None if no_journal else journal or (None if is_pipe else default_journal(file, account))
+        job = Job(
+            path,
+            RESOURCES[resource],
+            settings,
+            results,
+            as_json,
+            name=str(file) if is_pipe else file.name,
+            journal=Wish(place, again, restart) if place else None,
+            command=_same_command(),
+        )
+        ending = _run(run_job(job, err))
     if ending.interrupted:
         raise typer.Exit(INTERRUPTED)
     if ending.error is not None:
         raise typer.Exit(STOPPED)
     raise typer.Exit(SUCCEEDED if ending.complete else INCOMPLETE)
+
+
+@app.command()
+def journal(
+    file: Annotated[Path, typer.Argument(help="The journal.", show_default=False)],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
+) -> None:
+    """Show what a journal holds: counts, batches that are still open, when it was begun and last touched.
+
+    Example: quartile-async journal catalogue.csv.journal
+
+    Exit codes: 0 it was shown, 2 it cannot be read, or an upload is using it.
+    """
+    try:
+        held = Held.of(file)
+    except JournalError as error:
+        _unusable(str(error))
+    typer.echo(held.as_json() if as_json else held.as_text())
 
 
 @app.command()
@@ -128,7 +201,7 @@ def _run(work: Coroutine[Any, Any, Any]) -> Any:
     """Runs a command's work; what a user can mend ends with a few lines and exit code 2."""
     try:
         return asyncio.run(work)
-    except ConfigurationError as error:
+    except (ConfigurationError, JournalError) as error:
         _unusable(str(error))
     except ModuleNotFoundError as error:
         _unusable(f"{error}. Install it with: pip install 'quartile-async[cli]'")
@@ -137,6 +210,25 @@ def _run(work: Coroutine[Any, Any, Any]) -> Any:
         _unusable(what)
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
+
+
+@contextmanager
+def _input(file: Path, pipe_format: str | None) -> Iterator[tuple[Path, bool]]:
+    """A file that can be read more than once, and whether it came through a pipe."""
+    with contextlib.ExitStack() as stack:
+        try:
+            path = stack.enter_context(spooled(file, pipe_format)) if is_pipe(file) else file
+        except OSError as error:
+            _unusable(f"{file}: {error.strerror}")
+        except KeyboardInterrupt:
+            raise typer.Exit(INTERRUPTED) from None
+        yield path, path is not file
+
+
+def _same_command() -> str:
+    """What was typed, but for what must not be done twice."""
+    arguments = [argument for argument in sys.argv[1:] if argument not in ("--again", "--restart")]
+    return f"{own_command(sys.argv[0])} {shlex.join(arguments)}"
 
 
 def _unusable(what: str) -> NoReturn:

@@ -134,4 +134,6 @@ def print_summary(
     if error is not None:
         kind = "" if isinstance(error, QuartileError) else f"{type(error).__name__}: "
         console.print(f"[red]Error:[/red] {escape(kind + str(error))}", soft_wrap=True)
-        console.print("Items without a result are counted as unknown; those that were not sent can be sent again.")
+        console.print(
+            "Items without a result are counted as unknown; those that were not sent can be sent again.", soft_wrap=True
+        )

@@ -19,6 +19,7 @@ from .. import ConfigurationError, QuartileClient, Resource, Summary, Upload
 from .._results import ItemResult, Tally
 from ..files import ItemFile, ResultWriter, read_items
 from ._display import display, pauses_told, print_summary
+from ._journals import Wish, make_way
 
 BLOCK = 500
 """Results that are written in one go."""
@@ -37,6 +38,9 @@ class Job:
         settings: of the client, beside what the environment says.
         results: where each result is written.
         as_json: whether the counts are printed to standard output.
+        name: of the file, for people; it may have come through a pipe.
+        journal: where its journal is, and what becomes of an earlier one; None: it has none.
+        command: what to type to go on with it.
     """
 
     file: Path
@@ -44,14 +48,24 @@ class Job:
     settings: dict[str, Any]
     results: Path | None = None
     as_json: bool = False
+    name: str = ""
+    journal: Wish | None = None
+    command: str = ""
 
 
 @dataclass(slots=True)
 class Ending:
-    """How an upload ended: its counts, those whose result was not learned (also counted as unknown), and why."""
+    """How an upload ended.
+
+    Attributes:
+        summary: the counts.
+        unaccounted: items whose result was not learned; they are also counted as unknown.
+        not_sent: items that this run could not send.
+    """
 
     summary: Summary
     unaccounted: int = 0
+    not_sent: int = 0
     interrupted: bool = False
     error: Exception | None = None
 
@@ -69,27 +83,45 @@ async def run_job(job: Job, console: Console) -> Ending:
     """Uploads the file, shows progress, writes results and prints the summary.
 
     Raises:
-        ConfigurationError, OSError: the file or a setting cannot be used; nothing was sent.
+        ConfigurationError, JournalError, OSError: the file, its journal or a setting cannot be used; nothing was sent.
     """
     client = QuartileClient.from_env(**job.settings)
     source = await anyio.to_thread.run_sync(_opened_source, job)
-    with contextlib.ExitStack() as stack:
-        writer = None
-        if job.results is not None:
-            _check_results(job)
-            writer = stack.enter_context(ResultWriter(job.results, source.columns, complete=source.complete))
-        async with client:
-            ending = await _Run(client.upload(job.resource, source), writer, console).run(await source.estimate())
+    _check_paths(job)
+    async with client:
+        journal = None
+        if job.journal is not None:
+            journal = job.journal.path
+            await make_way(job.journal, client._subject_of(job.resource), source, job.name, console)  # pyright: ignore[reportPrivateUsage]  # one package
+        with contextlib.ExitStack() as stack:
+            writer = None
+            if job.results is not None:
+                writer = stack.enter_context(ResultWriter(job.results, source.columns, complete=source.complete))
+            upload = client.upload(job.resource, source, journal=journal)
+            ending = await _Run(upload, writer, console).run(await source.estimate())
     print_summary(ending.summary, console, results=job.results, interrupted=ending.interrupted, error=ending.error)
-    if not ending.whole:
-        console.print(
-            f"{ending.summary.items} records of {job.file.name} were read; any that come after them were not, and have "
-            "no result.",
-            soft_wrap=True,
-        )
+    _say_what_is_left(job, ending, console)
     if job.as_json:
         typer.echo(to_json(_counts(ending.summary)).decode())
     return ending
+
+
+def _say_what_is_left(job: Job, ending: Ending, console: Console) -> None:
+    if not ending.whole:
+        _say(
+            console,
+            f"{ending.summary.items} records of {job.name or job.file.name} were read; any that come after them were "
+            "not, and have no result.",
+        )
+    if job.journal is None or (ending.whole and not ending.not_sent):
+        return
+    if ending.not_sent:
+        _say(console, f"{ending.not_sent} items were not sent.")
+    _say(console, f"To go on where this has ended: {job.command}")
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, soft_wrap=True, markup=False)
 
 
 def _opened_source(job: Job) -> ItemFile:
@@ -99,9 +131,17 @@ def _opened_source(job: Job) -> ItemFile:
     return read_items(job.file, required=[name for name, field in fields.items() if field.is_required()])
 
 
-def _check_results(job: Job) -> None:
-    if job.results is not None and job.results.exists() and job.results.samefile(job.file):
+def _check_paths(job: Job) -> None:
+    """The input, the results and the journal are different files."""
+    if job.results is not None and _same(job.results, job.file):
         raise ConfigurationError(f"--results {job.results} is the input itself. Name another file.")
+    for other in (job.file, job.results):
+        if job.journal is not None and other is not None and _same(job.journal.path, other):
+            raise ConfigurationError(f"The journal {job.journal.path} would be {other} itself. Name another file.")
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other))
 
 
 def _counts(summary: Summary) -> dict[str, Any]:
@@ -117,6 +157,7 @@ class _Run:
         self._writer = writer
         self._console = console
         self._tally = Tally()
+        self._not_sent = 0
         self._block: list[ItemResult[Any]] = []
         self._interrupted = 0
         self._last_moment: asyncio.TimerHandle | None = None
@@ -137,7 +178,7 @@ class _Run:
             await self._write()
         seconds, batches = loop.time() - started, self._upload.progress.batches_submitted
         summary = self._tally.summary(batches=batches, seconds=seconds)
-        return Ending(summary, len(unaccounted), bool(self._interrupted), error)
+        return Ending(summary, len(unaccounted), self._not_sent, bool(self._interrupted), error)
 
     async def _take_results(self) -> None:
         async with self._upload as upload:
@@ -149,6 +190,7 @@ class _Run:
     async def _write(self) -> None:
         block, self._block = self._block, []
         self._tally.add(block)
+        self._not_sent += sum(result.not_sent and not result.replayed for result in block)
         if self._writer is not None:
             await anyio.to_thread.run_sync(self._writer.write, block)
 
