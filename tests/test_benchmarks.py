@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from textwrap import dedent, indent
 
@@ -14,7 +15,9 @@ import pytest
 
 from benchmarks.__main__ import main
 from benchmarks.clients.harness import Claim, Figures
+from benchmarks.clients.journaled import Told
 from benchmarks.honesty import Counts, DishonestRunError, discrepancies
+from benchmarks.journal import main as measure_journal
 from benchmarks.ratios import CPU, MEMORY, THROUGHPUT, Ratio, ratio
 from benchmarks.report import table
 from benchmarks.runner import (
@@ -59,6 +62,34 @@ def test_a_small_run_counts_every_item_of_every_client_on_the_server(tmp_path: P
         assert (counts["received"], counts["distinct"], counts["handed_out"]) == (ITEMS,) * 3, name
         assert name in done.stdout
     assert "control" in done.stdout
+
+
+def test_the_journals_command_shows_ratios_memory_and_bytes_of_runs_that_the_server_counted() -> None:
+    command = [sys.executable, "-m", "benchmarks.journal", "--items", str(ITEMS), "--runs", "1"]
+
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert sum(line[:1] == ["library-journal"] for line in lines) == 8  # medians and three ratios, on two servers
+    for name in ("first run", "replay", "stopped halfway", "resumed"):
+        (figures,) = ([float(word) for word in line[-2:]] for line in lines if line[:-2] == name.split())
+        assert min(figures) > 1
+    (journal,) = (float(line[-1]) for line in lines if line[:2] == ["file", "of"])
+    (rows,) = (float(line[-1]) for line in lines if line[:3] == ["the", "server's", "rows,"])
+    assert 0 < journal < 2 * rows
+
+
+def test_a_journal_that_loses_items_fails_the_journals_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = Told(results=400, replayed=0, succeeded=400, peak_mb=1.0)
+    monkeypatch.setattr("benchmarks.journal_runs.run_python", lambda *args, **kwargs: json.dumps(asdict(told)))
+    monkeypatch.setattr("benchmarks.journal.LATENCIES", ())
+
+    assert measure_journal(["--items", "500", "--runs", "1"]) == 1
+
+    assert "first run is not to be trusted, of 500 items" in capsys.readouterr().err
 
 
 HONEST = "return await raw.upload(url, items, in_flight)"

@@ -111,8 +111,8 @@ async def _make_way(wish: Wish, subject: Subject, items: AsyncIterable[Any], nam
         case Way.REPLAY:
             _say(
                 console,
-                f"{name} was uploaded already: that finished on {when}. Nothing is sent; the results are those of then. "
-                "To send it once more: --again",
+                f"{name} was uploaded already: that finished on {when}. Nothing is sent; the results are those of "
+                "then. To send it once more: --again",
             )
         case Way.RESUME if earlier.items and earlier.same_subject:
             _say(
