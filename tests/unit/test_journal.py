@@ -131,7 +131,7 @@ def _whole(text: str | None) -> str | None:
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'[["succeeded"],[""],[null],[null],[null],[false]]'])
 def test_what_is_not_packed_results_is_an_error(content: bytes) -> None:
-    with pytest.raises(ValueError, match=r"Invalid JSON|results of so many|valid list"):
+    with pytest.raises(ValueError, match=r"Invalid JSON|results of so many|valid array"):
         unpacked(content, [0], [None], places=slice(0, 1), of=1)
 
 
