@@ -230,6 +230,41 @@ async def test_a_store_that_fails_ends_the_upload_with_its_error(emulator: Emula
     assert [request for request in emulator.requests if request.method == "GET"] == [], "its id was not durable"
 
 
+@pytest.mark.parametrize("kind", [Intended, Taken, Ended])
+async def test_nothing_goes_on_before_a_record_is_durable(
+    kind: type[Record], emulator: Emulator, client: QuartileClient
+) -> None:
+    """No PATCH before it stands there that the batch is about to go, no GET before its id, no result before the end."""
+    durable, asked = asyncio.Event(), asyncio.Event()
+
+    class Slow(MemoryJournal):
+        def write(self, *records: Record) -> asyncio.Future[None]:
+            super().write(*records)
+            return asyncio.ensure_future(self._written(any(isinstance(record, kind) for record in records)))
+
+        async def _written(self, is_slow: bool) -> None:
+            if is_slow:
+                asked.set()
+                await durable.wait()
+
+    told: list[int] = []
+
+    async def upload() -> None:
+        told.extend([result.index async for result in client.upload(MASTERLIST, items(30), journal=Slow())])
+
+    running = asyncio.ensure_future(upload())
+    await asyncio.wait_for(asked.wait(), 10)
+    await asyncio.sleep(0.15)  # many times what the next step takes
+    methods = [request.method for request in emulator.requests]
+    assert methods.count("PATCH") == (kind is not Intended)
+    assert ("GET" in methods) == (kind is Ended)
+    assert told == []
+
+    durable.set()
+    await running
+    assert sorted(told) == list(range(30))
+
+
 async def test_what_a_stopped_upload_knows_is_written_though_the_input_was_read_further(
     emulator: Emulator, client: QuartileClient
 ) -> None:
