@@ -61,12 +61,6 @@ class Recorder:
                 self.journal,
                 time.strftime("%Y-%m-%d at %H:%M:%S", time.localtime(at)),
             )
-        try:
-            if self._read:
-                await self._write()
-        except BaseException:
-            await self.journal.close(finished=False)
-            raise
         await self.journal.close(finished=finished)
 
     def read(self, first: int, items: Sequence[Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -69,6 +70,17 @@ async def test_a_chunk_that_is_too_large_is_halved() -> None:
 
     assert all(result.ok for result in results)
     assert [len(batch.items) for batch in emulator.batches] == [50, 50]
+
+
+async def test_the_parts_of_a_chunk_keep_its_slot_until_the_last_of_them_has_ended() -> None:
+    async with Emulator(processing=0.05) as emulator, client_for(emulator, max_in_flight=1) as client:
+        emulator.add(Fault(on="submit", times=1, status=413, body="<html>too large</html>"))
+        results = await client.upload(MASTERLIST, items(300)).collect()
+
+    assert all(result.ok for result in results)
+    methods = [request.method for request in emulator.requests]
+    assert methods[:2] == ["PATCH", "PATCH"], "the first one was too large"
+    assert all("GET" in pair for pair in pairwise(methods[1:])), "two batches were under way at once"
 
 
 async def test_a_single_item_that_is_too_large_is_rejected(emulator: Emulator) -> None:

@@ -102,8 +102,6 @@ class MortalThread:
             return _done(error)
 
     def write(self, records: Sequence[Record]) -> asyncio.Future[Any]:
-        if self.death.happened.is_set():  # it goes nowhere, and lets the upload be left
-            return _done(None)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
         self._waiting.append((records, future))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import string
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -258,20 +259,29 @@ async def test_what_is_written_while_a_commit_is_under_way_shares_the_next_one(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commits: list[int] = []
+    begun, may_end = threading.Event(), threading.Event()
     append = JournalFile.append
 
-    def counted(file: JournalFile, records: list[Any]) -> None:
+    def slow(file: JournalFile, records: list[Any]) -> None:
         commits.append(len(records))
+        begun.set()
+        assert may_end.wait(10)
         append(file, records)
 
-    monkeypatch.setattr(JournalFile, "append", counted)
+    monkeypatch.setattr(JournalFile, "append", slow)
     journal = FileJournal(path)
     await journal.open(SUBJECT)
-    writes = [journal.write(Intended(number, [number])) for number in range(1, 51)]
-    await asyncio.gather(*writes)
+    first = [journal.write(Intended(number, [number])) for number in range(1, 4)]
+    await asyncio.to_thread(begun.wait, 10)
+    second = []
+    for number in range(4, 51):
+        second.append(journal.write(Intended(number, [number])))
+        await asyncio.sleep(0)
+    may_end.set()
+    await asyncio.gather(*first, *second)
     await journal.close(finished=False)
 
-    assert commits == [50]
+    assert commits == [3, 47]
 
 
 async def test_whoever_is_cancelled_takes_nobody_with_them(path: Path) -> None:
