@@ -146,6 +146,8 @@ class JournalFile:
                 self.let_go()
 
     def _opened(self, subject: Subject | None) -> Contents:
+        if self._path.is_dir():
+            raise JournalError(f"{self._path} is a folder. Name a file in it for the journal.")
         if subject is not None:
             _make_file(self._path)
         if not self._path.stat().st_size and _beside(self._path, "-wal").exists():

@@ -74,7 +74,7 @@ def _nothing_but_marks(path: Path) -> None:
         (_other_database, "is a database, but not a journal"),
         (_newer_version, "has version 7, and this quartile_async knows version 1"),
         (_emptied_with_a_log, "is damaged: it is empty, but its write-ahead log is there"),
-        (_folder, "cannot be opened"),
+        (_folder, "is a folder"),
         (_nothing_but_marks, "cannot be used"),
     ],
 )
