@@ -15,6 +15,7 @@ from quartile_async import MASTERLIST, ItemResult, Outcome, Resource
 from quartile_async.emulator import Emulator, Fault
 
 from ..simulation.virtual import EPOCH, run_virtually
+from . import machine
 from .checks import check_ordeal, check_whole, seen
 from .machine import Ordeal, Run
 
@@ -191,5 +192,20 @@ def test_machines_that_die_one_after_the_other_lose_nothing(name: str, tmp_path:
                 if not (await ordeal.run(dies_after=rng.randrange(1, 30))).died:
                     break
             await _goes_on_to_its_end(ordeal)
+
+    run_virtually(main)
+
+
+def test_the_deadline_of_a_batch_counts_from_when_it_was_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not from when its id is durable, which may take its time."""
+    monkeypatch.setattr(machine, "COMMIT", 1.0)
+    story = Story(lambda: catalogue(50), server={"processing": 1_000.0}, settings={"batch_deadline": 3.0})
+
+    async def main() -> None:
+        ordeal, began = story.ordeal(tmp_path / "one"), asyncio.get_running_loop().time()
+        run = await ordeal.run()
+        assert all(map(_is_unknown, run.results))
+        # A second to write that it is about to go, three from then on, and one to write the results.
+        assert 5.0 <= asyncio.get_running_loop().time() - began < 5.5
 
     run_virtually(main)
