@@ -6,37 +6,22 @@ checksum that includes the one before it; their numbers have no gap.
 
 from __future__ import annotations
 
-import base64
-import os
 import sqlite3
-import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict
-from itertools import chain, count
+from itertools import chain
 from pathlib import Path
-from typing import Any, TypeAlias
-from zlib import crc32
+from typing import Any
 
 from pydantic import TypeAdapter
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
 from ._errors import JournalError
-from ._journal import (
-    Contents,
-    Ended,
-    Intended,
-    ItemsRead,
-    Record,
-    RecordedBatch,
-    Stage,
-    Subject,
-    Taken,
-    Void,
-    indexes_of,
-    spans_of,
-)
+from ._journal import Contents, ItemsRead, Record, RecordedBatch, Subject
+from ._journal_path import beside, make_file
+from ._journal_rows import Row, batch_of, checksum, items_read_of, row_of
 
 VERSION = 1
 APPLICATION_ID = 0x51_61_4A_31
@@ -89,11 +74,7 @@ SELECT number,
 FROM records WHERE number > 0 GROUP BY number
 """
 
-Row: TypeAlias = tuple[str, int, int, str]
-"""Kind, number, first and content of a record."""
-
 _SUBJECT = TypeAdapter(Subject)
-_SPANS = TypeAdapter(list[int])
 
 
 class JournalFile:
@@ -119,7 +100,7 @@ class JournalFile:
 
     def append(self, records: Iterable[Record]) -> None:
         with self._explained():
-            self._append(map(_row_of, records))
+            self._append(map(row_of, records))
             self._finished = False
 
     def items_from(self, index: int) -> list[ItemsRead]:
@@ -127,7 +108,7 @@ class JournalFile:
             # Asked for one after the other, they need no index: it goes on where it had come to.
             after = self._read_to[1] if index == self._read_to[0] else 0
             rows = list(self._ask(_READ_FROM, index, after, self._known_seq, PAGE))
-            found = [ItemsRead(first, *map(base64.b64decode, from_json(content))) for _, first, content in rows]
+            found = [items_read_of(first, content) for _, first, content in rows]
             if found:
                 self._read_to = (found[-1].end, rows[-1][0])
             return found
@@ -135,7 +116,7 @@ class JournalFile:
     def batches_from(self, first: int, number: int) -> list[RecordedBatch]:
         with self._explained():
             rows = self._ask(_BATCHES_FROM, first, number, self._known_batches, PAGE)
-            return [_batch_of(*row) for row in rows]
+            return [batch_of(*row) for row in rows]
 
     def close(self, *, finished: bool = False) -> None:
         with self._explained():
@@ -149,8 +130,8 @@ class JournalFile:
         if self._path.is_dir():
             raise JournalError(f"{self._path} is a folder. Name a file in it for the journal.")
         if subject is not None:
-            _make_file(self._path)
-        if not self._path.stat().st_size and _beside(self._path, "-wal").exists():
+            make_file(self._path)
+        if not self._path.stat().st_size and beside(self._path, "-wal").exists():
             raise JournalError(self._damaged("it is empty, but its write-ahead log is there"))
         # Never waits for a lock: whoever has it keeps it for as long as an upload lasts.
         uri = f"{self._path.absolute().as_uri()}?mode=rw"
@@ -198,7 +179,7 @@ class JournalFile:
         for seq, at, kind, number, first, content, crc in self._ask(
             "SELECT seq, at, kind, number, first, content, crc FROM records ORDER BY seq"
         ):
-            if seq != self._last_seq + 1 or crc != _checksum(self._last_crc, at, (kind, number, first, content)):
+            if seq != self._last_seq + 1 or crc != checksum(self._last_crc, at, (kind, number, first, content)):
                 raise JournalError(self._damaged(f"record {seq} is not what was written"))
             self._last_seq, self._last_crc, self._finished = seq, crc, kind == "finished"
             self._known_batches = max(self._known_batches, number)
@@ -217,7 +198,7 @@ class JournalFile:
         """All that there are, by their number."""
         with self._explained():
             for row in self._ask(_ALL_BATCHES):
-                yield _batch_of(*row)
+                yield batch_of(*row)
 
     def _check_subject(self, recorded: Subject, now: Subject) -> None:
         differing = [
@@ -248,7 +229,7 @@ class JournalFile:
         at, seq, crc = int(self._clock() * 1000), self._last_seq, self._last_crc
         values: list[tuple[object, ...]] = []
         for row in rows:
-            seq, crc = seq + 1, _checksum(crc, at, row)
+            seq, crc = seq + 1, checksum(crc, at, row)
             values.append((seq, at, *row, crc))
         self._insert(values)
         self._last_seq, self._last_crc = seq, crc
@@ -347,71 +328,6 @@ _MEANINGS = {
 """By the beginning of SQLite's name of the error."""
 
 
-def is_empty(path: Path) -> bool:
-    """Whether there is no journal there, but perhaps an empty file, where one was about to be made."""
-    return not path.exists() or (not path.stat().st_size and not _beside(path, "-wal").exists())
-
-
 def is_in_use(error: JournalError) -> bool:
     """Whether it says that another upload has the journal."""
     return getattr(error.__cause__, "sqlite_errorname", "").startswith("SQLITE_BUSY")
-
-
-def set_aside(path: Path, at: float) -> Path:
-    """Gives a journal that is not open a name with this time, and makes way for a new one.
-
-    Raises:
-        OSError: it cannot be renamed.
-    """
-    dated = f"{path.stem}.{time.strftime('%Y-%m-%dT%H%M%S', time.localtime(at))}"
-    names = chain((f"{dated}{path.suffix}",), (f"{dated}-{number}{path.suffix}" for number in count(2)))
-    new = next(found for name in names if not (found := path.with_name(name)).exists())
-    for end in ("-wal", "-shm"):  # left by a crash; without them the latest records would be missing
-        if _beside(path, end).exists():
-            _beside(path, end).rename(_beside(new, end))
-    path.rename(new)
-    return new
-
-
-def _beside(path: Path, end: str) -> Path:
-    return path.with_name(path.name + end)
-
-
-def _make_file(path: Path) -> None:
-    """Makes the file where there is none; only its owner can read it, from its beginning."""
-    try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    except FileExistsError:
-        if path.is_file() and stat.S_IMODE(path.stat().st_mode) & 0o077:
-            path.chmod(0o600)
-
-
-def _checksum(before: int, at: int, row: Row) -> int:
-    return crc32(repr((at, row)).encode(), before)
-
-
-def _row_of(record: Record) -> Row:
-    match record:
-        case ItemsRead(first, marks, digest):
-            return "read", 0, first, to_json([base64.b64encode(part).decode() for part in (marks, digest)]).decode()
-        case Intended(number, indexes):
-            return "intended", number, indexes[0], to_json(spans_of(indexes)).decode()
-        case Taken(number, batch_id, resent):
-            return "taken", number, 0, to_json([batch_id, resent]).decode()
-        case Ended(number, results, final):
-            return ("ended" if final else "given up"), number, 0, results.decode()
-        case Void(number):
-            return "void", number, 0, ""
-
-
-def _batch_of(number: int, spans: str, taken: str | None, end: str | None) -> RecordedBatch:
-    batch_id, resent = from_json(taken) if taken is not None else (None, False)
-    kind, content = from_json(end) if end is not None else ("taken" if taken else "intended", "")
-    return RecordedBatch(
-        number=number,
-        indexes=indexes_of(_SPANS.validate_json(spans)),
-        stage=Stage(kind),
-        batch_id=batch_id,
-        resent=resent,
-        results=content.encode() if content else None,
-    )

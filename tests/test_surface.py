@@ -102,11 +102,11 @@ def test_the_emulator_shares_no_code_with_the_client() -> None:
 
 
 FLOORS = [
-    {"_errors", "_results", "_resources", "_source"},
+    {"_errors", "_results", "_resources", "_source", "_journal_path"},
     {"_journal", "_keys", "_answers", "_delivery", "_pacing", "_polling", "_outage"},
-    {"_digests", "_journal_sqlite", "_validation", "_chunking", "_ordering", "_retrying", "_tokens", "_http"},
-    {"_journal_thread", "_recording", "_replay", "_matching", "_token_store", "_traffic"},
-    {"_credentials"},
+    {"_digests", "_journal_rows", "_validation", "_chunking", "_ordering", "_retrying", "_tokens", "_http"},
+    {"_journal_sqlite", "_recording", "_replay", "_matching", "_token_store", "_traffic"},
+    {"_credentials", "_journal_thread"},
     {"_auth"},
     {"_transport"},
     {"_api"},

@@ -18,7 +18,8 @@ from rich.markup import escape
 from .. import ConfigurationError, JournalError
 from .._digests import digested, parting
 from .._journal import Contents, Subject
-from .._journal_sqlite import JournalFile, is_empty, is_in_use, set_aside
+from .._journal_path import is_empty, set_aside
+from .._journal_sqlite import JournalFile, is_in_use
 
 
 @dataclass(slots=True, frozen=True)
@@ -138,7 +139,7 @@ async def _looked_at(wish: Wish, subject: Subject, items: AsyncIterable[Any]) ->
             parts_at, grew = await _difference(file, contents, items)
             return Earlier(contents.items, finished, at, parts_at=parts_at, grew=grew)
     except JournalError as error:
-        if wish.restart and not is_in_use(error):
+        if wish.restart and not is_in_use(error) and await anyio.to_thread.run_sync(wish.path.is_file):
             return None
         raise
 

@@ -294,6 +294,17 @@ def test_a_folder_that_is_not_there_is_told_with_the_ways_out(tmp_path: Path, em
     assert received(emulator) == 0
 
 
+def test_a_folder_is_never_set_aside(tmp_path: Path, emulator: ThreadedEmulator) -> None:
+    path = catalogue(tmp_path / "c.csv", 10)
+    (tmp_path / "folder").mkdir()
+
+    done = run("upload", path, "--journal", tmp_path / "folder", "--restart", emulator=emulator)
+
+    assert done.returncode == 2
+    assert "is a folder" in done.stderr
+    assert names_in(tmp_path) == ["c.csv", "folder"]
+
+
 @pytest.mark.parametrize("option", ["--results", "--journal"])
 def test_the_journal_the_input_and_the_results_are_different_files(
     option: str, tmp_path: Path, emulator: ThreadedEmulator

@@ -28,7 +28,8 @@ from quartile_async._journal import (
     spans_of,
     unpacked,
 )
-from quartile_async._journal_sqlite import MOST_ROWS, JournalFile, is_empty, is_in_use, set_aside
+from quartile_async._journal_path import is_empty, set_aside
+from quartile_async._journal_sqlite import MOST_ROWS, JournalFile, is_in_use
 from quartile_async._journal_thread import FileJournal
 
 SUBJECT = Subject("process/masterlist", "http://127.0.0.1:1", "acme")
