@@ -151,7 +151,7 @@ async def test_a_file_is_read_lazily_and_closed_when_it_is_left(tmp_path: Path) 
 
     reading = aiter(source)
     await anext(reading)
-    assert reading.ag_frame.f_locals["file"].buffer.tell() < BLOCK * 50 * len(ROW) / 10  # type: ignore[attr-defined]
+    assert reading.ag_frame.f_locals["file"].buffer.tell() < BLOCK * 50 * len(ROW) / 10  # type: ignore[attr-defined]  # a generator
     await reading.aclose()  # type: ignore[attr-defined]  # an unclosed file would warn, and warnings are errors
 
 

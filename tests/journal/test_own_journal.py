@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from quartile_async import MASTERLIST, Journal, JournalError, QuartileClient, QuotaExceededError
 from quartile_async._digests import digested
@@ -84,19 +83,6 @@ def _batch_of(intended: Intended, taken: Taken | None, end: Ended | Void | None)
     results = end.results if isinstance(end, Ended) else None
     batch_id, resent = (taken.batch_id, taken.resent) if taken else (None, False)
     return RecordedBatch(intended.number, list(intended.indexes), stage, batch_id, resent, results)
-
-
-@pytest_asyncio.fixture
-async def emulator() -> AsyncIterator[Emulator]:
-    async with Emulator(processing=0.01) as emulator:
-        yield emulator
-        assert emulator.violations == []
-
-
-@pytest_asyncio.fixture
-async def client(emulator: Emulator) -> AsyncIterator[QuartileClient]:
-    async with client_for(emulator) as client:
-        yield client
 
 
 def read(inputs: list[Any]) -> list[Record]:

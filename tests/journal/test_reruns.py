@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from quartile_async import (
     MASTERLIST,
@@ -38,19 +37,6 @@ pytestmark = pytest.mark.usefixtures("no_task_is_left")
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "catalogue.journal"
-
-
-@pytest_asyncio.fixture
-async def emulator() -> AsyncIterator[Emulator]:
-    async with Emulator(processing=0.01) as emulator:
-        yield emulator
-        assert emulator.violations == []
-
-
-@pytest_asyncio.fixture
-async def client(emulator: Emulator) -> AsyncIterator[QuartileClient]:
-    async with client_for(emulator) as client:
-        yield client
 
 
 def told(results: list[ItemResult[Any]]) -> list[tuple[object, ...]]:
