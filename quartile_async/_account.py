@@ -114,7 +114,7 @@ class Account:
             QuartileError: the submit failed; `may_have_been_sent` tells whether the server may have it all the same.
         """
         self._shared.check_open()
-        return await self._api.submit(resource, _one_batch(resource, items), Delivery())
+        return await self._api.submit(resource, _one_batch(resource, items), len(items), Delivery())
 
     async def get_batch(self, batch_id: str, resource: Resource[Any] = MASTERLIST) -> BatchStatus:
         """Asks for a batch once.
@@ -167,14 +167,15 @@ def _known_id(batch_id: str) -> str:
         raise ConfigurationError(str(error)) from None
 
 
-def _one_batch(resource: Resource[Any], items: Sequence[Any]) -> list[Any]:
-    """What is sent for the items of one batch."""
+def _one_batch(resource: Resource[Any], items: Sequence[Any]) -> bytes:
+    """The JSON of the items of one batch."""
     if not 1 <= len(items) <= CHUNK_SIZE:
         raise ConfigurationError(f"A batch has 1 to {CHUNK_SIZE} items, not {len(items)}. Use upload() for any number.")
-    checked = codec_for(resource).check(items)
+    codec = codec_for(resource)
+    checked = codec.check(items)
     if checked.problems:
         listed = "; ".join(f"item {position}: {problem}" for position, problem in sorted(checked.problems.items()))
         raise ConfigurationError(f"{len(checked.problems)} of {len(items)} items are invalid: {listed}")
     if len(set(checked.keys)) < len(items):
         raise ConfigurationError("Two of the items have the same natural key. Use upload(), which sends them in turn.")
-    return checked.wires
+    return codec.body(checked.wires)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Literal, TypeAlias, get_args
@@ -19,7 +19,6 @@ from ._results import BatchStatus
 from ._tokens import StoredTokens, tokens_of
 from ._traffic import Traffic
 from ._transport import Transport
-from ._validation import codec_for
 
 BatchPaths: TypeAlias = Literal["example", "table"]
 """The two spellings of the paths: the worked example's and the change table's."""
@@ -94,9 +93,9 @@ class Api:
         return self._transport.traffic
 
     async def submit(
-        self, resource: Resource[Any], wires: Sequence[Any], delivery: Delivery, *, patient: bool = False
+        self, resource: Resource[Any], body: bytes, items: int, delivery: Delivery, *, patient: bool = False
     ) -> str:
-        """Submits checked items; gives the batch's id, which is also on `delivery` should this be cancelled.
+        """Submits so many checked items as JSON; gives the batch's id, which is also on `delivery`.
 
         `patient`: waits in an outage.
 
@@ -105,9 +104,8 @@ class Api:
             QuartileError: the failure of the last try, with `may_have_been_sent`. A 404 or 405 names the other
                 spelling of the paths.
         """
-        body = codec_for(resource).body(wires)
         if self._most_bytes is not None and len(body) > self._most_bytes:
-            raise TooLargeError(len(wires), len(body), self._most_bytes)
+            raise TooLargeError(items, len(body), self._most_bytes)
         try:
             return await self._transport.submit(
                 self._paths.submit(resource),
@@ -256,7 +254,7 @@ def batch_status_of(answer: Answer, batch_id: str) -> BatchStatus:
             f"{answer.request} was answered that the batch has ended ({excerpt(status)}), without a list of rows in "
             f"data: {excerpt(answer.text)}"
         )
-    objects = [row for row in rows if isinstance(row, dict)]
+    objects = rows if {dict}.issuperset(map(type, rows)) else [row for row in rows if isinstance(row, dict)]
     if rows and not objects:
         raise UnusableEndError(f"{answer.request} was answered with rows that are no objects: {excerpt(answer.text)}")
     return BatchStatus(batch_id, status, objects, finished=True)

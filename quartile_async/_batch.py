@@ -19,6 +19,7 @@ from ._ordering import KeyOrder
 from ._recording import Recorder
 from ._resources import Resource
 from ._results import BatchStatus, ItemResult, Outcome
+from ._validation import codec_for
 from ._waiting import HOPELESS, BatchGivenUpError, BatchWait
 
 Results: TypeAlias = list[ItemResult[Any]]
@@ -105,14 +106,17 @@ class BatchRun:
             await self._submit(part)
 
     async def _submit(self, part: Chunk) -> None:
+        resource = self._tools.resource
+        body = part.encode(codec_for(resource).body)
         await self._tools.recorder.intend(part)
         try:
-            batch_id = await self._tools.api.submit(self._tools.resource, part.wires, self._delivery, patient=True)
+            batch_id = await self._tools.api.submit(resource, body, len(part), self._delivery, patient=True)
         except QuartileError as error:
             await self._handle_refusal(part, error)
             return
         self._tools.counts.submitted += 1
-        logger.info("Batch %s: %d items submitted.", batch_id, len(part), extra=self._labels(batch_id, part))
+        if logger.isEnabledFor(logging.INFO):  # else the labels would be made for nothing
+            logger.info("Batch %s: %d items submitted.", batch_id, len(part), extra=self._labels(batch_id, part))
         await self._wait_for_end(part, batch_id, self._tools.recorder.taken(part, self._delivery))
 
     async def _ask_once_more(self, part: Chunk, known: Results) -> None:
@@ -164,8 +168,9 @@ class BatchRun:
     def _ended(self, part: Chunk, batch_id: str, matched: Matched) -> Results:
         self._tools.counts.finished += 1
         self._tools.counts.foreign_rows += matched.foreign_rows
-        labels = self._labels(batch_id, part) | {"foreign_rows": matched.foreign_rows}
-        logger.info("Batch %s: has ended.", batch_id, extra=labels)
+        if logger.isEnabledFor(logging.INFO):
+            labels = self._labels(batch_id, part) | {"foreign_rows": matched.foreign_rows}
+            logger.info("Batch %s: has ended.", batch_id, extra=labels)
         return matched.results
 
     def _matched(self, part: Chunk, status: BatchStatus) -> Matched:

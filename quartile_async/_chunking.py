@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
+
+from pydantic_core import from_json, to_json
 
 from ._keys import Key
 from ._results import ItemResult
@@ -21,7 +23,7 @@ class Chunk:
     Attributes:
         indexes: the items' positions in the input.
         items: the items as they were passed in.
-        wires: what is sent for each item.
+        wires: what is sent for each item; empty once they are encoded.
         keys: the natural key of each item.
         in_doubt: an earlier try of these, in a larger chunk or in an earlier run, may have been taken by the server.
         number: the batch's in the journal; None where it does not stand there.
@@ -29,12 +31,13 @@ class Chunk:
         known: the results that an earlier run gave up with.
     """
 
-    __slots__ = ("batch_id", "in_doubt", "indexes", "items", "keys", "known", "number", "wires")
+    __slots__ = ("_body", "batch_id", "in_doubt", "indexes", "items", "keys", "known", "number", "wires")
 
     def __init__(self, indexes: list[int], items: list[Any], wires: list[Any], keys: list[Key]) -> None:
         self.indexes: list[int] = indexes
         self.items: list[Any] = items
         self.wires: list[Any] = wires
+        self._body: bytes | None = None
         self.keys: list[Key] = keys
         self.in_doubt: bool = False
         self.number: int | None = None
@@ -46,18 +49,28 @@ class Chunk:
 
     def select(self, positions: Sequence[int]) -> Chunk:
         """A new chunk, not yet sent, of the items at these positions."""
-        return Chunk(
-            [self.indexes[position] for position in positions],
-            [self.items[position] for position in positions],
-            [self.wires[position] for position in positions],
-            [self.keys[position] for position in positions],
-        )
+        part = Chunk(_at(positions, self.indexes), _at(positions, self.items), [], _at(positions, self.keys))
+        if self._body is None:
+            part.wires = _at(positions, self.wires)
+        else:
+            part._body = to_json(_at(positions, from_json(self._body)))
+        return part
+
+    def encode(self, encoded: Callable[[list[Any]], bytes]) -> bytes:
+        """The JSON to send, made once: it takes a tenth of the memory of what it is made of."""
+        if self._body is None:
+            self._body, self.wires = encoded(self.wires), []
+        return self._body
 
     def extend(self, indexes: Sequence[int], items: Sequence[Any], wires: Sequence[Any], keys: Sequence[Key]) -> None:
         self.indexes += indexes
         self.items += items
         self.wires += wires
         self.keys += keys
+
+
+def _at(positions: Sequence[int], column: list[Any]) -> list[Any]:
+    return [column[position] for position in positions]
 
 
 class _OpenChunk(Chunk):
@@ -99,10 +112,10 @@ class Chunker:
         """Takes items; gives the chunks that are complete now, in the order in which they must go out."""
         if not keys:
             return []
-        if self._fits_the_oldest(keys):
+        if (key_set := self._fitting_the_oldest(keys)) is not None:
             oldest = self._open[0] if self._open else self._opened()
             oldest.extend(indexes, items, wires, keys)
-            oldest.key_set.update(keys)
+            oldest.key_set |= key_set
             return self._completed()
         complete: list[Chunk] = []
         for index, item, wire, key in zip(indexes, items, wires, keys, strict=True):
@@ -117,11 +130,12 @@ class Chunker:
         chunks, self._open = self._open, []
         return list(chunks)
 
-    def _fits_the_oldest(self, keys: Sequence[Key]) -> bool:
-        """Whether all of these items go into the oldest chunk: the usual case, decided without a loop in Python."""
-        if len(keys) > self.missing or len(set(keys)) < len(keys):
-            return False
-        return not self._open or self._open[0].key_set.isdisjoint(keys)
+    def _fitting_the_oldest(self, keys: Sequence[Key]) -> set[Key] | None:
+        """These keys, if all go into the oldest chunk: the usual case, decided without a loop in Python."""
+        key_set = set(keys)
+        if len(keys) > self.missing or len(key_set) < len(keys):
+            return None
+        return key_set if not self._open or self._open[0].key_set.isdisjoint(key_set) else None
 
     def _place_for(self, key: Key, complete: list[Chunk]) -> _OpenChunk:
         for chunk in self._open:

@@ -13,7 +13,10 @@ from typing import Any, TypeAlias
 
 from ._resources import OWN_FIELDS
 
-Key: TypeAlias = tuple[Hashable, ...]
+Key: TypeAlias = Hashable
+"""A string where all its fields are strings: a string computes its hash once, a tuple whenever it is looked up."""
+
+_BETWEEN = "\0"
 
 
 def fold(value: Any) -> Hashable:
@@ -40,16 +43,25 @@ def whole_object(value: Mapping[str, Any]) -> Key:
 
 def named_key(values: Iterable[Any]) -> Key:
     """The key made of the values of the key's fields."""
-    return tuple(map(fold, values))
+    parts = tuple(map(fold, values))
+    try:
+        key = _BETWEEN.join(parts)  # type: ignore[arg-type]  # what is no string raises
+    except TypeError:
+        return parts
+    return key if key.count(_BETWEEN) == len(parts) - 1 else parts
 
 
 def string_keys(objects: Sequence[Any], getters: Sequence[Callable[[Any], Any]]) -> list[Key]:
     """The keys of objects whose key fields are strings, all at once and without a call into Python for each.
 
     Raises:
-        TypeError, KeyError: a field is not a string, or is missing: take the objects one by one.
+        TypeError, KeyError, ValueError: a field is not a string, is missing, or has a NUL: take them one by one.
     """
-    return list(zip(*(map(str.casefold, map(getter, objects)) for getter in getters), strict=True))
+    columns = (map(getter, objects) for getter in getters)
+    keys = list(map(str.casefold, map(_BETWEEN.join, zip(*columns, strict=True))))
+    if "".join(keys).count(_BETWEEN) != len(keys) * (len(getters) - 1):
+        raise ValueError("A field has the character that stands between two fields.")
+    return keys  # type: ignore[return-value]  # a list of strings, which nobody changes
 
 
 def row_keys(rows: Sequence[Any], names: Sequence[str]) -> list[Key | None]:
@@ -57,7 +69,7 @@ def row_keys(rows: Sequence[Any], names: Sequence[str]) -> list[Key | None]:
     if names:
         try:
             return list(string_keys(rows, [itemgetter(name) for name in names]))
-        except (TypeError, KeyError):
+        except (TypeError, KeyError, ValueError):
             pass
     return [row_key(row, names) for row in rows]
 

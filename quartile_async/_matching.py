@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import repeat
+from operator import itemgetter
 from typing import Any, TypeAlias
 
 from ._chunking import Chunk
@@ -15,6 +18,15 @@ SAYS_NO = frozenset({"SUCCESS", "PARTIAL", "FAILED"})
 
 Reading: TypeAlias = tuple[Outcome, str, str | None, str | None]
 """Outcome, message, process and id."""
+
+Columns: TypeAlias = tuple[Iterable[Any], ...]
+"""Readings of many rows: outcomes, messages, processes and ids."""
+
+_OUTCOMES = {True: Outcome.SUCCEEDED, False: Outcome.FAILED}
+_Getter: TypeAlias = Callable[[Any], Any]
+_verdict: _Getter = itemgetter("status")
+_row_id: _Getter = itemgetter("id")
+_VERDICT_PARTS: tuple[_Getter, ...] = (itemgetter("success"), itemgetter("message"), itemgetter("process"))
 
 
 @dataclass(slots=True)
@@ -37,30 +49,52 @@ def match(chunk: Chunk, status: BatchStatus, resource: Resource[Any], *, resent:
 
     An item whose row is missing, unreadable or contradicted by another row is UNKNOWN, never a success.
     """
-    rows, contradicted = _by_key(status.rows, resource.key)
-    batch_id, says_yes = status.batch_id, status.status in SAYS_YES
-    results = []
-    missing = 0
-    for index, item, key in zip(chunk.indexes, chunk.items, chunk.keys, strict=True):
-        row = rows.get(key)
-        # The usual row is read right here: a call for each item would cost as much as all else in this loop.
-        if says_yes and row is not None and key not in contradicted and type(verdict := row.get("status")) is dict:
-            message, process, row_id = verdict.get("message"), verdict.get("process"), row.get("id")
-            if (
-                verdict.get("success") is True
-                and isinstance(message, str)
-                and isinstance(process, str)
-                and isinstance(row_id, str)
-            ):
-                results.append(
-                    ItemResult(index, item, Outcome.SUCCEEDED, message, process, row_id, batch_id, row, False, resent)
-                )
-                continue
-        missing += row is None
-        reading = _contradicted(status) if key in contradicted else read_row(row, status)
-        results.append(ItemResult(index, item, *reading, batch_id, row, False, resent))
-    matched = len(results) - missing
+    by_key, contradicted = _by_key(status.rows, resource.key)
+    rows = list(map(by_key.get, chunk.keys))
+    columns, missing = None, 0
+    if not contradicted and status.status in SAYS_YES:
+        columns = _usual_readings(rows)
+    if columns is None:
+        columns = _columns_of_each(rows, status, [key in contradicted for key in chunk.keys])
+        missing = sum(row is None for row in rows)
+    results: list[ItemResult[Any]] = list(
+        map(
+            ItemResult,
+            chunk.indexes,
+            chunk.items,
+            *columns,
+            repeat(status.batch_id),
+            rows,
+            repeat(False),
+            repeat(resent),
+        )
+    )
+    matched = len(rows) - missing
     return Matched(results, len(status.rows) - matched, matched > 0 or not status.rows)
+
+
+def _usual_readings(rows: Sequence[dict[str, Any] | None]) -> Columns | None:
+    """The readings of rows that all have the documented form, without a call into Python for each; None if not."""
+    try:
+        verdicts = list(map(_verdict, rows))
+        successes, messages, processes = (list(map(part, verdicts)) for part in _VERDICT_PARTS)
+        ids = list(map(_row_id, rows))
+    except (TypeError, KeyError):
+        return None
+    # JSON has True, and 1, which equals it: the types tell them apart.
+    if {*map(type, successes)} != {bool} or not {str}.issuperset(map(type, (*messages, *processes, *ids))):
+        return None
+    return [_OUTCOMES[success] for success in successes], messages, processes, ids
+
+
+def _columns_of_each(
+    rows: Sequence[dict[str, Any] | None], status: BatchStatus, contradicted: Sequence[bool]
+) -> Columns:
+    readings = [
+        _contradicted(status) if contradicts else read_row(row, status)
+        for row, contradicts in zip(rows, contradicted, strict=True)
+    ]
+    return tuple(map(list, zip(*readings, strict=True)))
 
 
 def read_row(row: dict[str, Any] | None, status: BatchStatus) -> Reading:

@@ -252,9 +252,10 @@ class Transport:
         """Waits until a request may go out; gives the token to send it with."""
         traffic = self._traffic
         while True:
-            if request.patient:
+            if request.patient and not traffic.outage.lets_through(request):
                 await traffic.outage.turn(request, rank=request.rank)
-            await traffic.gate.passed()
+            if not traffic.gate.is_open:
+                await traffic.gate.passed()
             token = await request.tokens.get()
             # The token may have taken its time.
             if traffic.gate.is_open and (not request.patient or traffic.outage.lets_through(request)):
@@ -298,7 +299,7 @@ class Transport:
         )
         answer = await (self._finished_if_on_the_wire(exchange, request) if request.submits else exchange)
         body = answer.body
-        for secret in (self._secret_key, token, *request.tokens.secrets):
+        for secret in {self._secret_key, token, *request.tokens.secrets}:
             if len(secret) >= TELLING:  # a shorter one might be a word of the answer
                 body = body.replace(secret.encode(), b"***")
         return answer if body is answer.body else replace(answer, body=body)

@@ -197,8 +197,11 @@ class Upload(Generic[T]):
 
     def _count(self, results: Results, by: int) -> None:
         outcomes = [result.outcome for result in results]
-        for outcome in Outcome:
-            self._done[outcome] += by * outcomes.count(outcome)
+        succeeded = outcomes.count(Outcome.SUCCEEDED)
+        self._done[Outcome.SUCCEEDED] += by * succeeded
+        if succeeded < len(outcomes):
+            for outcome in (Outcome.FAILED, Outcome.REJECTED, Outcome.UNKNOWN):
+                self._done[outcome] += by * outcomes.count(outcome)
 
     def _raise_what_ended_it(self) -> None:
         error = self._supervisor.error

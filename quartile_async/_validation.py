@@ -95,7 +95,7 @@ class ItemCodec:
     def _with_keys(self, checked: Checked) -> Checked:
         keys = self._keys(checked.wires)
         if None not in keys:
-            checked.keys = keys  # type: ignore[assignment]  # the line above is the proof
+            checked.keys = keys
             return checked
         good = [place for place, key in enumerate(keys) if key is not None]
         positions, wires = checked.positions, checked.wires
@@ -111,7 +111,7 @@ class ItemCodec:
             return row_keys(self._adapter.dump_python(wires, mode="json", by_alias=True), self._key_names)
         try:
             return list(string_keys(wires, self._attributes))
-        except TypeError:
+        except (TypeError, ValueError):
             return [named_key(getter(wire) for getter in self._attributes or ()) for wire in wires]
 
 

@@ -135,7 +135,8 @@ class BatchWait:
         clock, start = asyncio.get_running_loop().time, seen.start
         while (age := clock() - start) < self._limits.deadline:
             wait = seen.wait_to_ask_again or self._times.wait(age) * self._api.traffic.poll_stretch
-            await anyio.sleep(max(0.0, min(wait, self._limits.deadline - age)))
+            if wait > 0.0:
+                await anyio.sleep(min(wait, self._limits.deadline - age))
             asked = clock() - start
             try:
                 status = await self._api.get_batch(batch_id, self._resource, check, patient=True)

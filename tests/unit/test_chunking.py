@@ -4,6 +4,7 @@ from collections.abc import Hashable
 
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic_core import from_json, to_json
 
 from quartile_async._chunking import CHUNK_SIZE, MOST_OPEN, Chunk, Chunker
 from quartile_async._keys import Key
@@ -84,3 +85,18 @@ def test_missing_tells_what_would_complete_a_chunk() -> None:
     chunker.feed([0, 1], ["a", "b"], [{}, {}], [("a",), ("b",)])
 
     assert (chunker.missing, chunker.held_items) == (98, 2)
+
+
+def test_a_part_of_a_chunk_sends_what_the_chunk_would_have_sent_whether_it_was_encoded_or_not() -> None:
+    def chunk() -> Chunk:
+        wires = [{"asin": f"B{number}", "percACoS": number / 7} for number in range(4)]
+        return Chunk([0, 1, 2, 3], list("abcd"), wires, list("ABCD"))
+
+    encoded = chunk()
+    assert from_json(encoded.encode(to_json)) == chunk().wires
+    part, same_part = encoded.select([1, 3]), chunk().select([1, 3])
+
+    assert part.encode(to_json) == same_part.encode(to_json) == to_json([chunk().wires[1], chunk().wires[3]])
+    assert (part.indexes, part.items, part.keys) == ([1, 3], ["b", "d"], ["B", "D"])
+    assert not encoded.wires
+    assert encoded.encode(lambda wires: b"made once") == to_json(chunk().wires)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quartile_async._keys import fold, row_key, row_keys, whole_object
+from quartile_async._keys import fold, named_key, row_key, row_keys, whole_object
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -66,8 +66,32 @@ def test_what_the_server_adds_to_a_row_is_not_part_of_the_whole_object() -> None
     assert whole_object(row) == whole_object({"campaignId": 7.0})
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (("a", "b\0c"), ("a\0b", "c")),
+        (("a\0", "b"), ("a", "\0b")),
+        (("a", "1"), ("a1", "")),
+        (("a", None), ("a", "none")),
+    ],
+)
+def test_different_fields_make_different_keys(one: tuple[Any, ...], other: tuple[Any, ...]) -> None:
+    names = ("first", "second")
+
+    assert named_key(one) != named_key(other)
+    assert len(set(row_keys([dict(zip(names, values, strict=True)) for values in (one, other)], names))) == 2
+
+
+def test_a_row_with_a_number_has_the_key_of_one_with_the_string_that_spells_it() -> None:
+    (number, _), (text,) = row_keys([{"a": 1, "b": "X"}, {}], ("a", "b")), row_keys([{"a": "1", "b": "x"}], ("a", "b"))
+
+    assert number == text
+
+
 rows = st.lists(
-    st.dictionaries(st.sampled_from(["asin", "countryCode", "x"]), st.text(max_size=3) | st.integers(0, 3), max_size=3)
+    st.dictionaries(
+        st.sampled_from(["asin", "countryCode", "x"]), st.text("\0aB", max_size=3) | st.integers(0, 3), max_size=3
+    )
     | st.none()
     | st.integers(),
     max_size=6,

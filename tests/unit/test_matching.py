@@ -150,3 +150,32 @@ def test_odd_types_beside_the_verdict_do_no_harm(field: str, value: Any) -> None
 
     assert result.ok
     assert getattr(result, field) in (None, "")
+
+
+odd = st.sampled_from([None, 1, 0, "true", "", True, False, 1.0, {}, []])
+odd_rows = st.fixed_dictionaries(
+    {"status": st.fixed_dictionaries({"success": odd, "message": odd, "process": odd}) | odd, "id": odd}
+) | st.just({})
+
+
+@given(st.lists(odd_rows, min_size=1, max_size=4), st.sampled_from(["SUCCESS", "PARTIAL", "FAILED", "ODD"]))
+def test_rows_that_are_read_together_read_as_each_alone(ends: list[dict[str, Any]], status: str) -> None:
+    items = [item(number) for number in range(len(ends))]
+    rows = [{**each, **end} for each, end in zip(items, ends, strict=True)]
+
+    together = matched(items, rows, status).results
+    alone = [only(matched([each], [row], status)) for each, row in zip(items, rows, strict=True)]
+
+    for one, other in zip(together, alone, strict=True):
+        assert (one.outcome, one.message, one.process, one.id) == (
+            other.outcome,
+            other.message,
+            other.process,
+            other.id,
+        )
+        assert one.ok == (status in ("SUCCESS", "PARTIAL") and _says_yes(one.row))
+
+
+def _says_yes(row: dict[str, Any] | None) -> bool:
+    verdict = (row or {}).get("status")
+    return isinstance(verdict, dict) and verdict.get("success") is True
