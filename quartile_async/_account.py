@@ -16,7 +16,7 @@ from ._errors import ConfigurationError, ProtocolError
 from ._journal import Journal, Subject
 from ._journal_thread import FileJournal
 from ._ordering import KeyOrder
-from ._polling import ProcessingTimes
+from ._polling import Poller
 from ._recording import Recorder
 from ._resources import MASTERLIST, Resource
 from ._results import BatchStatus
@@ -37,7 +37,7 @@ class Shared:
         wait_limits: how long batches are waited for.
         check_open: raises ClientClosedError once the client is closed.
         spawn: starts an upload's task.
-        times: by resource path; how long the server takes does not depend on the account.
+        pollers: by resource path; how long the server takes does not depend on the account.
         orders: by account label and resource path.
     """
 
@@ -45,7 +45,7 @@ class Shared:
     wait_limits: WaitLimits
     check_open: Callable[[], None]
     spawn: Callable[[Supervisor, Coroutine[Any, Any, None]], asyncio.Task[None]]
-    times: dict[str, ProcessingTimes] = field(default_factory=dict)
+    pollers: dict[str, Poller] = field(default_factory=dict)
     orders: dict[tuple[str | None, str], KeyOrder] = field(default_factory=dict)
 
 
@@ -145,8 +145,8 @@ class Account:
         )
 
     def _wait_for(self, resource: Resource[Any]) -> BatchWait:
-        times = self._shared.times.setdefault(resource.path, ProcessingTimes())
-        return BatchWait(self._api, resource, times, self._shared.wait_limits)
+        poller = self._shared.pollers.setdefault(resource.path, Poller(asyncio.get_running_loop().time))
+        return BatchWait(self._api, resource, poller, self._shared.wait_limits)
 
     def _order_of(self, resource: Resource[Any]) -> KeyOrder:
         return self._shared.orders.setdefault((self._account, resource.path), KeyOrder())

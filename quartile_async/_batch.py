@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, TypeAlias
@@ -117,7 +117,10 @@ class BatchRun:
         self._tools.counts.submitted += 1
         if logger.isEnabledFor(logging.INFO):  # else the labels would be made for nothing
             logger.info("Batch %s: %d items submitted.", batch_id, len(part), extra=self._labels(batch_id, part))
-        await self._wait_for_end(part, batch_id, self._tools.recorder.taken(part, self._delivery))
+        since = asyncio.get_running_loop().time()
+        if (written := self._tools.recorder.taken(part, self._delivery)) is not None:
+            await written  # it is not asked for before
+        await self._wait_for_end(part, batch_id, since=since)
 
     async def _ask_once_more(self, part: Chunk, known: Results) -> None:
         """An earlier run gave this batch up. Perhaps it has ended meanwhile."""
@@ -138,12 +141,9 @@ class BatchRun:
         del self._pending[0]
         self._deliver(known)
 
-    async def _wait_for_end(self, part: Chunk, batch_id: str, written: Awaitable[None] | None = None) -> None:
-        """Ends when a batch that was taken has ended, or is given up. It is asked for once its id is `written`."""
+    async def _wait_for_end(self, part: Chunk, batch_id: str, *, since: float | None = None) -> None:
+        """Ends when a batch that was taken, at that time or by an earlier run, has ended, or is given up."""
         fitting: list[Matched] = []
-        since = asyncio.get_running_loop().time()
-        if written is not None:
-            await written
         try:
             await self._tools.wait.until_finished(
                 batch_id, lambda status: self._check_end(part, status, fitting), since=since

@@ -15,8 +15,8 @@ from ._retrying import RetryBudget
 LONGEST_HINT = 60.0
 """Seconds; a hint that no request is left closes the gate for no longer. A 429 would."""
 
-MOST_STRETCH = 8.0
-"""How many times longer than usual the waits between polls become at most, when requests are scarce."""
+MOST_PRICE = 64.0
+"""What a poll is worth at most, in the usual prices, when requests are scarce: then waits are 8 times as long."""
 
 
 class Signal(enum.Enum):
@@ -62,7 +62,7 @@ class Traffic:
     """The slots, the gate, the outage and the retry budget of one client, kept by what its requests meet.
 
     Attributes:
-        poll_stretch: by which factor the waits between polls are longer than usual, because requests are scarce.
+        poll_price: what a poll is worth, in the usual prices; more than 1 where requests are scarce.
     """
 
     def __init__(self, *, max_in_flight: int, outage_limit: float) -> None:
@@ -70,8 +70,8 @@ class Traffic:
         self.gate: Gate = Gate()
         self.outage: Outage = Outage(outage_limit)
         self.budget: RetryBudget = RetryBudget()
-        self.poll_stretch: float = 1.0
-        self._stretched_at = -math.inf
+        self.poll_price: float = 1.0
+        self._raised_at = -math.inf
         self._outage_limit = outage_limit
 
     def note(self, signal: Signal, *, sent_at: float, headers: Mapping[str, str] | None = None) -> None:
@@ -96,7 +96,7 @@ class Traffic:
         """
         now = self._now()
         self.slots.congested(sent_at=sent_at, now=now)
-        self._stretch(now)
+        self._raise_the_price(now)
         return self.gate.refused(pause, sent_at=sent_at) > self._outage_limit
 
     def note_overdue(self) -> None:
@@ -106,21 +106,21 @@ class Traffic:
 
     def _heed(self, left: tuple[float, float] | None) -> None:
         if left is None:
-            self.poll_stretch = max(1.0, self.poll_stretch * 0.98)
+            self.poll_price = max(1.0, self.poll_price * 0.96)
             return
         remaining, reset = left
         if remaining == 0 and reset > 0:
             self.gate.close_for(min(reset, LONGEST_HINT))
         if remaining < self.slots.in_use:
-            self._stretch(self._now())
+            self._raise_the_price(self._now())
         else:
-            self.poll_stretch = max(1.0, self.poll_stretch * 0.98)
+            self.poll_price = max(1.0, self.poll_price * 0.96)
 
-    def _stretch(self, now: float) -> None:
+    def _raise_the_price(self, now: float) -> None:
         # Once a second: what is on the wire together says the same thing many times.
-        if now - self._stretched_at >= 1.0:
-            self._stretched_at = now
-            self.poll_stretch = min(MOST_STRETCH, self.poll_stretch * 1.5)
+        if now - self._raised_at >= 1.0:
+            self._raised_at = now
+            self.poll_price = min(MOST_PRICE, self.poll_price * 2.25)
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()

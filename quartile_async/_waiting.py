@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -24,7 +23,7 @@ from ._errors import (
     TransportError,
 )
 from ._outage import OutageError
-from ._polling import ProcessingTimes
+from ._polling import Poller, Watch
 from ._resources import Resource
 from ._results import BatchStatus
 
@@ -71,14 +70,12 @@ class _Seen:
     """What was seen of a batch.
 
     Attributes:
-        start: when the wait began, on the loop's clock.
-        alive_at: the age in seconds at which it was last seen unfinished.
+        watch: its age, and the age at which it was last seen unfinished.
         words: the last answer.
         unusable_ends: how many ends were seen that cannot be used.
     """
 
-    start: float
-    alive_at: float = 0.0
+    watch: Watch
     words: str = "nothing"
     unusable_ends: int = 0
 
@@ -98,10 +95,10 @@ class _Seen:
 class BatchWait:
     """Waits for batches of one resource, at the pace that the server's processing times suggest."""
 
-    def __init__(self, api: Api, resource: Resource[Any], times: ProcessingTimes, limits: WaitLimits) -> None:
+    def __init__(self, api: Api, resource: Resource[Any], poller: Poller, limits: WaitLimits) -> None:
         self._api = api
         self._resource = resource
-        self._times = times
+        self._poller = poller
         self._limits = limits
 
     async def until_finished(
@@ -111,7 +108,9 @@ class BatchWait:
         *,
         since: float | None = None,
     ) -> BatchStatus:
-        """Asks until the batch has ended; `check` as for `Api.get_batch`; it was taken at `since`, on the loop's clock.
+        """Asks until the batch has ended; `check` as for `Api.get_batch`.
+
+        It was taken at `since`, on the loop's clock; None: some time before, so that nothing is learned from it.
 
         An answer that is no answer about the batch (a gateway's page, a lost connection) says nothing about it.
 
@@ -120,24 +119,26 @@ class BatchWait:
             UnusableEndError: it has ended, and the rows cannot be used.
             AuthenticationError and the other errors in `HOPELESS`.
         """
-        now = asyncio.get_running_loop().time()
-        seen = _Seen(now if since is None else since)
-        # The last question is asked at the deadline. Neither a gate nor an outage may put off the end for longer.
-        with anyio.move_on_after(self._limits.deadline + LAST_ANSWER):
-            if (status := await self._asked_until_the_deadline(batch_id, check, seen)) is not None:
-                return status
+        seen = _Seen(self._poller.watch(since))
+        try:
+            # The last question is asked at the deadline. Neither a gate nor an outage may put off the end for longer.
+            with anyio.move_on_after(self._limits.deadline + LAST_ANSWER):
+                if (status := await self._asked_until_the_deadline(batch_id, check, seen)) is not None:
+                    return status
+        finally:
+            seen.watch.leave()
         self._api.traffic.note_overdue()
         raise BatchGivenUpError(self._overdue(batch_id, seen.words))
 
     async def _asked_until_the_deadline(
         self, batch_id: str, check: Callable[[BatchStatus], object], seen: _Seen
     ) -> BatchStatus | None:
-        clock, start = asyncio.get_running_loop().time, seen.start
-        while (age := clock() - start) < self._limits.deadline:
-            wait = seen.wait_to_ask_again or self._times.wait(age) * self._api.traffic.poll_stretch
+        watch = seen.watch
+        while (left := self._limits.deadline - watch.age) > 0.0:
+            wait = seen.wait_to_ask_again or watch.wait(self._api.traffic.poll_price)
             if wait > 0.0:
-                await anyio.sleep(min(wait, self._limits.deadline - age))
-            asked = clock() - start
+                await anyio.sleep(min(wait, left))
+            asked = watch.age
             try:
                 status = await self._api.get_batch(batch_id, self._resource, check, patient=True)
             except HOPELESS:
@@ -146,13 +147,14 @@ class BatchWait:
                 seen.note_unusable_end(error)
             except QuartileError as error:
                 seen.words = str(error)
-                if _denies_the_batch(error) and clock() - start - seen.alive_at >= self._limits.grace:
+                if _denies_the_batch(error) and watch.age - watch.alive_at >= self._limits.grace:
                     raise BatchGivenUpError(self._lost(batch_id, seen.words)) from error
             else:
                 if status.finished:
-                    self._times.learn(seen.alive_at, asked)
+                    watch.finished(asked)
                     return status
-                seen.alive_at, seen.words = asked, status.status
+                watch.unfinished(asked)
+                seen.words = status.status
         return None
 
     def _overdue(self, batch_id: str, seen: str) -> str:

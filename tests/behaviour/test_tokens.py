@@ -780,7 +780,7 @@ async def test_processes_with_one_store_refresh_once_for_each_expiry(tmp_path: P
         given = [record.time for record in emulator.requests if record.kind in ("login", "refresh")]
         gaps = [later - earlier for earlier, later in pairwise(given)]
         assert len(gaps) == emulator.refreshes[emulator.username] >= 2
-        assert all(0.75 * 1.5 - 0.1 < gap < 1.5 + 0.1 for gap in gaps)
+        assert all(0.75 * 1.5 - 0.1 < gap < 1.5 + 0.5 for gap in gaps)
         assert all(record.status != 401 for record in emulator.requests)
         assert emulator.violations == []
 

@@ -5,7 +5,6 @@ import asyncio
 import pytest
 
 from quartile_async._pacing import PAUSE_WITHOUT_A_NAME, SPREAD, Gate, Slots
-from quartile_async._polling import FIRST_WAIT, LONGEST_WAIT, SAMPLES, ProcessingTimes
 
 in_virtual_time = pytest.mark.looptime
 
@@ -92,48 +91,6 @@ async def test_a_cancelled_wait_for_a_slot_loses_none() -> None:
     await asyncio.wait(waiting)
 
     assert slots.in_use == sum(not task.cancelled() for task in waiting) == 1
-
-
-def test_before_anything_is_learned_the_wait_is_a_share_of_the_age() -> None:
-    times = ProcessingTimes()
-
-    assert times.wait(0.0) == FIRST_WAIT
-    assert times.wait(10.0) == pytest.approx(1.5)
-    assert times.wait(10_000.0) == LONGEST_WAIT
-
-
-def test_after_learning_the_first_question_comes_when_a_quarter_had_ended() -> None:
-    times = ProcessingTimes()
-    for seconds in range(1, 101):
-        times.learn(float(seconds), float(seconds))
-
-    assert times.wait(0.0) == pytest.approx(26.0)
-    assert times.wait(26.0) == pytest.approx(45 - 26, abs=1.0)
-
-
-def test_a_batch_that_outlives_all_that_was_learned_is_still_asked_for() -> None:
-    times = ProcessingTimes()
-    for _ in range(SAMPLES):
-        times.learn(1.0, 1.0)
-
-    assert times.wait(20.0) == pytest.approx(3.0)
-
-
-def test_old_times_are_forgotten_when_the_server_changes() -> None:
-    times = ProcessingTimes()
-    for seconds in [100.0] * SAMPLES + [1.0] * SAMPLES:
-        times.learn(seconds, seconds)
-
-    assert times.wait(0.0) == pytest.approx(1.0)
-
-
-def test_a_server_that_answers_at_once_is_asked_at_once_but_not_in_a_busy_loop() -> None:
-    times = ProcessingTimes()
-    for _ in range(SAMPLES):
-        times.learn(0.0, 0.001)
-
-    assert times.wait(0.0) == 0.0
-    assert all(times.wait(age) > 0.0 for age in (0.0001, 0.01, 1.0, 1000.0))
 
 
 def congested(slots: Slots, *, sent_at: float, now: float) -> int:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from quartile_async._traffic import LONGEST_HINT, MOST_STRETCH, Signal, Traffic, requests_left, signal_of
+from quartile_async._traffic import LONGEST_HINT, MOST_PRICE, Signal, Traffic, requests_left, signal_of
 
 in_virtual_time = pytest.mark.looptime
 
@@ -69,17 +69,17 @@ async def test_polls_are_spaced_out_when_requests_are_scarce_and_come_back_when_
     traffic = traffic_of()
     await traffic.slots.take(object())
     await traffic.slots.take(object())
-    stretches = []
+    prices = []
     for _ in range(20):
         traffic.note(Signal.THROUGH, sent_at=now(), headers={"RateLimit-Remaining": "1", "RateLimit-Reset": "9"})
-        stretches.append(traffic.poll_stretch)
+        prices.append(traffic.poll_price)
         await asyncio.sleep(1.0)
-    assert stretches == sorted(stretches)
-    assert stretches[-1] == MOST_STRETCH
+    assert prices == sorted(prices)
+    assert prices[-1] == MOST_PRICE
 
     for _ in range(200):
         traffic.note(Signal.THROUGH, sent_at=now(), headers={"RateLimit-Remaining": "500", "RateLimit-Reset": "9"})
-    assert traffic.poll_stretch == 1.0
+    assert traffic.poll_price == 1.0
 
 
 @in_virtual_time
