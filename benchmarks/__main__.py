@@ -1,67 +1,88 @@
-"""`python -m benchmarks`: the library beside raw aiohttp and a naive script, as ratios.
-
-What is measured, how, and what is not, stands in the package's docstring.
-"""
+"""`python -m benchmarks`: every question, or those that are named; see the package's docstring."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from time import perf_counter
 
+from . import first_result, growth, imports, many, memory, speed, waiting
 from .honesty import DishonestRunError
-from .options import at_least_one, seconds_of
-from .report import as_json, table
-from .runner import LIBRARY, BenchmarkError, Comparison, Setting, require_orjson, run_rounds
+from .questions import Answer, Question
+from .runner import BenchmarkError, require_orjson
 
-FULL = {"items": 100_000, "runs": 9}
-QUICK = {"items": 20_000, "runs": 3}
+QUESTIONS: Mapping[str, tuple[str, Question]] = {
+    "speed": ("What does it cost, beside raw aiohttp and naive scripts?", speed.answer),
+    "memory": ("Does its memory grow with the upload?", memory.answer),
+    "waiting": ("How soon does it see that a batch has ended, and how often does it ask?", waiting.answer),
+    "first-result": ("When do the first results come?", first_result.answer),
+    "growth": ("Do twice the items take twice the time, and twice the slots half of it?", growth.answer),
+    "many": ("What do many uploads at once cost, and is each served?", many.answer),
+    "imports": ("What does it cost to import it?", imports.answer),
+}
 
 
-def main(arguments: Sequence[str] | None = None, comparison: Comparison = LIBRARY) -> int:
+def main(arguments: Sequence[str] | None = None, questions: Mapping[str, tuple[str, Question]] = QUESTIONS) -> int:
     """The command. Returns 1 where a client failed, or its claims are not what the server counted."""
-    options = _parser().parse_args(arguments)
-    setting = _setting(options)
+    options = _parser(questions).parse_args(arguments)
+    answers: dict[str, Answer] = {}
     try:
         require_orjson()
-        rounds = run_rounds(comparison.clients, setting)
+        for name in options.questions or questions:
+            answers[name] = _answered(name, *questions[name], quick=options.quick)
     except (BenchmarkError, DishonestRunError) as error:
         print(f"FAILED: {error}", file=sys.stderr)
         return 1
-    print(table(rounds, setting, comparison))
     if options.json:
-        figures = as_json(rounds, setting, comparison)
-        options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        options.json.write_text(json.dumps(_as_json(answers, quick=options.quick), indent=2) + "\n", encoding="utf-8")
+    if options.pictures:
+        from .pictures import draw
+
+        options.pictures.mkdir(parents=True, exist_ok=True)
+        draw({name: answer.figures for name, answer in answers.items()}, options.pictures)
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _answered(name: str, words: str, question: Question, *, quick: bool) -> Answer:
+    print(f"== {name}: {words}", flush=True)
+    begun = perf_counter()
+    answer = question(quick)
+    print(answer.table, *map(str, answer.verdicts), f"({perf_counter() - begun:.0f} s)", "", sep="\n", flush=True)
+    return answer
+
+
+def _as_json(answers: Mapping[str, Answer], *, quick: bool) -> dict[str, object]:
+    return {
+        name: {
+            "quick": quick,
+            "figures": answer.figures,
+            "verdicts": [
+                {
+                    "what": each.what,
+                    "figure": each.figure,
+                    "goal": each.goal,
+                    "at_most": each.at_most,
+                    "met": each.is_met,
+                }
+                for each in answer.verdicts
+            ],
+        }
+        for name, answer in answers.items()
+    }
+
+
+def _parser(questions: Mapping[str, object]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks",
-        description="Runs the library beside raw aiohttp and a naive script on the same work; prints ratios.",
+        prog="python -m benchmarks", description="Measures the library beside others and beside its limits; as ratios."
     )
-    parser.add_argument("--items", type=at_least_one, help=f"for each run (default: {FULL['items']})")
-    parser.add_argument("--in-flight", type=at_least_one, default=32, help="batches at once (default: 32)")
-    parser.add_argument("--runs", type=at_least_one, help=f"of each client (default: {FULL['runs']})")
-    quick = f"a first look: {QUICK['items']} items, {QUICK['runs']} runs"
-    parser.add_argument("--quick", action="store_true", help=quick)
-    parser.add_argument("--processing", type=seconds_of, default=0.0, help="seconds that a batch takes")
-    parser.add_argument("--submit-latency", type=seconds_of, default=0.0, help="seconds that a submit takes")
+    parser.add_argument("questions", nargs="*", choices=[[], *questions], help=f"of {', '.join(questions)}; else all")
+    parser.add_argument("--quick", action="store_true", help="a first look, in less than two minutes")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there, too")
+    parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="draw them there, as SVG")
     return parser
-
-
-def _setting(options: argparse.Namespace) -> Setting:
-    default = QUICK if options.quick else FULL
-    return Setting(
-        items=options.items or default["items"],
-        in_flight=options.in_flight,
-        runs=options.runs or default["runs"],
-        processing=options.processing,
-        submit_latency=options.submit_latency,
-    )
 
 
 if __name__ == "__main__":

@@ -116,4 +116,4 @@ def _spread(found: Ratio) -> str:
 
 def row(first: str, *others: str) -> str:
     """A line of a table."""
-    return (f"{first:<30}" + "".join(f"{other:>24}" for other in others)).rstrip()
+    return (f"{first:<30}" + "".join(f"{other:>27}" for other in others)).rstrip()

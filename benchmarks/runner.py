@@ -59,10 +59,11 @@ LIBRARY = Comparison(
         client("raw"),
         client("raw-again", "raw"),
         client("naive"),
+        client("naive-httpx", "naive_httpx"),
         client("library"),
         client("library-models", "library_models"),
     ),
-    references=("raw", "naive"),
+    references=("raw", "naive", "naive-httpx"),
     control="raw-again",
 )
 
@@ -209,6 +210,21 @@ def _told_by(server: Server, each: Client, setting: Setting) -> tuple[Claim, Fig
         *_on_core(client_core()),
     ]
     return _read(each.name, run_python(each.name, command, limit=setting.limit))
+
+
+def told_by(module: str, server: Server, *options: object) -> dict[str, Any]:
+    """What a client that prints a line of JSON says, given the server and further options.
+
+    Raises:
+        BenchmarkError: it failed, or printed something else.
+    """
+    arguments = ["-m", f"benchmarks.clients.{module}", "--url", server.url, *map(str, options)]
+    line = run_python(module, [*arguments, *_on_core(client_core())], limit=600.0)
+    try:
+        told: dict[str, Any] = json.loads(line)
+    except ValueError as error:
+        raise BenchmarkError(f"{module} printed no line of figures ({error!r}): {line[:200]!r}") from None
+    return told
 
 
 def run_python(name: str, arguments: Sequence[str], *, limit: float) -> str:

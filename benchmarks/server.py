@@ -70,7 +70,7 @@ class Service:
     """The batches and the counts. No I/O.
 
     Args:
-        processing: seconds after which a batch has ended.
+        processing: seconds after which a batch has ended, from the answer to its submit on.
         submit_latency: seconds for which the answer to a submit is held back.
     """
 
@@ -128,8 +128,8 @@ class Service:
         self._batches_received += 1
         self._submitted += 1
         batch_id = b"%024x" % self._submitted
-        done_at = time.monotonic() + self._processing if self._processing else 0.0
-        answer = _final_answer(batch_id.decode(), self._submitted, items)
+        done_at = time.monotonic() + self._submit_latency + self._processing if self._processing else 0.0
+        answer = final_answer(batch_id.decode(), self._submitted, items)
         self._batches[batch_id] = Batch(answer, len(items), done_at)
         return Reply(HTTPStatus.OK, b'{"batchId":"%b"}' % batch_id, self._submit_latency)
 
@@ -145,7 +145,7 @@ class Service:
         return Reply(HTTPStatus.OK, batch.answer)
 
 
-def _final_answer(batch_id: str, number: int, items: list[dict[str, object]]) -> bytes:
+def final_answer(batch_id: str, number: int, items: list[dict[str, object]]) -> bytes:
     beginning = f"{number:08x}"
     for end, item in zip(_ID_ENDS, items, strict=False):
         item["id"] = beginning + end

@@ -21,10 +21,10 @@ _COUNTRIES = (
 _TARGETS = tuple((50 + step) / 10 for step in range(401))
 
 
-def items(count: int) -> Iterator[Item]:
+def items(count: int, first: int = 0) -> Iterator[Item]:
     """Distinct items of the masterlist, made one by one: what a client keeps of them is its own memory."""
     countries, targets = len(_COUNTRIES), len(_TARGETS)
-    for number in range(count):
+    for number in range(first, first + count):
         yield {
             "asin": f"B0{number:08X}",
             "countryCode": _COUNTRIES[number % countries],

@@ -145,11 +145,15 @@ class Account:
         )
 
     def _wait_for(self, resource: Resource[Any]) -> BatchWait:
-        poller = self._shared.pollers.setdefault(resource.path, Poller(asyncio.get_running_loop().time))
+        poller = self._shared.pollers.setdefault(resource.path, Poller(_loop_time))
         return BatchWait(self._api, resource, poller, self._shared.wait_limits)
 
     def _order_of(self, resource: Resource[Any]) -> KeyOrder:
         return self._shared.orders.setdefault((self._account, resource.path), KeyOrder())
+
+
+def _loop_time() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _journal_of(journal: Any) -> Journal | None:

@@ -13,7 +13,6 @@ from textwrap import dedent, indent
 import orjson
 import pytest
 
-from benchmarks.__main__ import main
 from benchmarks.clients.harness import Claim, Figures
 from benchmarks.clients.journaled import Told
 from benchmarks.honesty import Counts, DishonestRunError, discrepancies
@@ -33,6 +32,7 @@ from benchmarks.runner import (
     running_server,
 )
 from benchmarks.server import Connection, Service, cut_request
+from benchmarks.speed import main
 from benchmarks.work import BATCH_PATH, PATH, chunks, items
 
 ITEMS = 2_050  # the last batch is not a full one
@@ -50,13 +50,13 @@ def ask(batch_id: str) -> bytes:
 def test_a_small_run_counts_every_item_of_every_client_on_the_server(tmp_path: Path) -> None:
     report = tmp_path / "figures.json"
     options = ["--items", str(ITEMS), "--runs", "1", "--json", str(report)]
-    command = [sys.executable, "-m", "benchmarks", *options]
+    command = [sys.executable, "-m", "benchmarks.speed", *options]
 
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
 
     assert done.returncode == 0, done.stderr
     (round_,) = json.loads(report.read_text(encoding="utf-8"))["rounds"]
-    assert list(round_) == ["raw", "raw-again", "naive", "library", "library-models"]
+    assert list(round_) == ["raw", "raw-again", "naive", "naive-httpx", "library", "library-models"]
     for name, run in round_.items():
         counts = run["counts"]
         assert (counts["received"], counts["distinct"], counts["handed_out"]) == (ITEMS,) * 3, name
@@ -292,12 +292,14 @@ def test_a_ratio_within_the_spread_of_the_control_says_nothing() -> None:
     assert not Ratio(median=0.89, least=0.5, greatest=1.0).is_within(control)
 
 
+def figures(slow: float) -> dict[str, float]:
+    return {"raw": 1.0, "raw-again": slow, "naive": 1.1}
+
+
 def test_the_table_shows_the_control_and_marks_what_says_nothing() -> None:
-    rounds = [
-        {"raw": run("raw"), "raw-again": run("raw-again", cpu=slow), "naive": run("naive", cpu=1.1, wall=4.0)}
-        for slow in (0.9, 1.0, 1.2)
-    ]
-    lines = table(rounds, Setting(items=100, in_flight=1, runs=3), LIBRARY).splitlines()
+    rounds = [{name: run(name, cpu=cpu) for name, cpu in figures(slow).items()} for slow in (0.9, 1.0, 1.2)]
+    comparison = Comparison(LIBRARY.clients[:3], references=("raw", "naive"), control="raw-again")
+    lines = table(rounds, Setting(items=100, in_flight=1, runs=3), comparison).splitlines()
     of_cpu = lines[lines.index(next(line for line in lines if line.startswith("CPU per item"))) :]
     assert of_cpu[1].split() == ["control:", "raw", "again", "1.00", "(0.90", "to", "1.20)"]
     assert of_cpu[2].split() == ["naive", "1.10", "(1.10", "to", "1.10)", "~", "-"]

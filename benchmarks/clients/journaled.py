@@ -12,11 +12,12 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from quartile_async import MASTERLIST, QuartileClient
+from quartile_async import MASTERLIST
 
 from ..pinning import pin
-from ..work import HEADERS, items
+from ..work import items
 from .harness import peak_mb
+from .library import opened
 
 
 @dataclass(slots=True, frozen=True)
@@ -45,12 +46,7 @@ def main() -> None:
 
 async def _upload(options: argparse.Namespace) -> Told:
     results = replayed = succeeded = 0
-    async with QuartileClient(
-        subscription_key=HEADERS["Subscription-Key"],
-        auth=HEADERS["Authorization"].removeprefix("Bearer "),
-        base_url=options.url,
-        max_in_flight=options.in_flight,
-    ) as client:
+    async with opened(options.url, options.in_flight) as client:
         upload = client.upload(MASTERLIST, items(options.items), journal=options.journal)
         async for result in upload:
             results += 1

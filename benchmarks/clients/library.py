@@ -15,16 +15,20 @@ async def upload(url: str, items: Iterator[Item], in_flight: int) -> Claim:
     return await feed(url, items, in_flight)
 
 
-async def feed(
-    url: str, items: Iterable[Item] | Iterable[MasterlistItem], in_flight: int, journal: Path | None = None
-) -> Claim:
-    results = succeeded = 0
-    async with QuartileClient(
+def opened(url: str, in_flight: int) -> QuartileClient:
+    return QuartileClient(
         subscription_key=HEADERS["Subscription-Key"],
         auth=HEADERS["Authorization"].removeprefix("Bearer "),
         base_url=url,
         max_in_flight=in_flight,
-    ) as client:
+    )
+
+
+async def feed(
+    url: str, items: Iterable[Item] | Iterable[MasterlistItem], in_flight: int, journal: Path | None = None
+) -> Claim:
+    results = succeeded = 0
+    async with opened(url, in_flight) as client:
         async for result in client.upload(MASTERLIST, items, journal=journal):
             results += 1
             succeeded += result.ok
