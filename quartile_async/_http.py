@@ -169,17 +169,20 @@ def _is_loopback(host: str) -> bool:
 
 
 async def _limited_body(response: aiohttp.ClientResponse, name: str, *, submits: bool) -> bytes:
-    content = bytearray()
-    while part := await response.content.readany():
-        content += part
-        if len(content) > MOST_BODY:
-            response.close()
-            raise ProtocolError(
-                f"The answer to {name} is longer than {MOST_BODY} bytes, and was not read on: "
-                f"{excerpt(repr(bytes(content[:EXCERPT])))}",
-                may_have_been_sent=submits,
-            )
-    return bytes(content)
+    content = await response.content.readany()
+    if not response.content.at_eof():  # the usual answer is there as a whole, and needs no copy
+        parts = bytearray(content)
+        while len(parts) <= MOST_BODY and (part := await response.content.readany()):
+            parts += part
+        content = bytes(parts)
+    if len(content) > MOST_BODY:
+        response.close()
+        raise ProtocolError(
+            f"The answer to {name} is longer than {MOST_BODY} bytes, and was not read on: "
+            f"{excerpt(repr(content[:EXCERPT]))}",
+            may_have_been_sent=submits,
+        )
+    return content
 
 
 NEVER_SENT = (

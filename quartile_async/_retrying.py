@@ -138,18 +138,21 @@ def waits(budget: RetryBudget) -> Generator[float, Attempt[Any], None]:
 
 async def retried(
     once: Callable[[], Awaitable[Attempt[R]]],
+    first: Attempt[R],
     *,
+    begun: float,
     limits: RetryLimits,
     budget: RetryBudget,
     may_send_again: bool,
     is_hopeless: Callable[[], bool] = lambda: False,
 ) -> Attempt[R]:
-    """Tries until it succeeds, or there is no point in going on; gives the last try.
+    """Tries on after the first try until one succeeds, or there is no point in going on; gives the last try.
 
+    `begun`: when the first try did, on the loop's clock.
     `is_hopeless`: whether further tries are pointless for now, for a reason beyond this request.
     """
     clock = asyncio.get_running_loop().time
-    give_up_at = clock() + limits.seconds
+    give_up_at = begun + limits.seconds + first.held
 
     def goes_on(attempt: Attempt[R]) -> bool:
         return (
@@ -159,11 +162,9 @@ async def retried(
             and clock() + budget.delay() < give_up_at
         )
 
-    first = await once()
-    give_up_at += first.held
     if not goes_on(first):
         return first
-    # Only now, because most requests succeed at once and backoff costs as much as a small request.
+    # The first try is made without backoff, which costs as much as a small request.
     made = [first]
 
     async def attempt() -> Attempt[R]:

@@ -149,33 +149,34 @@ class Transport:
 
     async def _performed(self, request: Request[R]) -> R:
         try:
+            begun = self._now()
+            first = await self._attempt(request)
+            if first.error is None:  # the usual case, spared what a series of tries costs
+                return first.value  # type: ignore[return-value]  # an attempt without an error has a value
             while True:
-                attempt, failing_since = await self._series(request)
+                attempt, failing_since = await self._series(request, first, begun)
                 if attempt.error is None:
                     return attempt.value  # type: ignore[return-value]  # an attempt without an error has a value
                 self._check_for_an_outage(request, attempt.error, failing_since)
                 self._traffic.outage.done(request)
+                begun = self._now()
+                first = await self._attempt(request)
         finally:
             self._traffic.outage.done(request)
 
-    async def _series(self, request: Request[R]) -> tuple[Attempt[R], float]:
+    async def _series(self, request: Request[R], first: Attempt[R], begun: float) -> tuple[Attempt[R], float]:
         """The last try of a series, and when the first one failed."""
-        failures: list[float] = []
-
-        async def once() -> Attempt[R]:
-            attempt = await self._attempt(request)
-            if attempt.error is not None and not failures:
-                failures.append(self._now())
-            return attempt
-
+        failing_since = self._now()
         attempt = await retried(
-            once,
+            lambda: self._attempt(request),
+            first,
+            begun=begun,
             limits=self._limits,
             budget=self._traffic.budget,
             may_send_again=request.may_send_again,
             is_hopeless=lambda: request.patient and self._traffic.outage.is_on,
         )
-        return attempt, failures[0] if failures else 0.0
+        return attempt, failing_since
 
     def _check_for_an_outage(self, request: Request[Any], error: QuartileError, failing_since: float) -> None:
         """Raises the error that ends a request which failed; returns where it is to be tried again, in its turn."""

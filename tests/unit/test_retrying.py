@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -19,6 +21,12 @@ from quartile_async._retrying import (
 in_virtual_time = pytest.mark.looptime
 
 LIMITS = RetryLimits(tries=5, seconds=60.0, longest_pause=300.0)
+
+
+async def in_series(once: Callable[[], Awaitable[Attempt[str]]], **settings: Any) -> Attempt[str]:
+    """A first try, and those after it."""
+    begun = asyncio.get_running_loop().time()
+    return await retried(once, await once(), begun=begun, **settings)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +89,7 @@ class Failing:
 async def test_a_first_try_that_succeeds_is_the_only_one() -> None:
     once = Failing(0)
 
-    assert (await retried(once, limits=LIMITS, budget=RetryBudget(), may_send_again=True)).value == "value"
+    assert (await in_series(once, limits=LIMITS, budget=RetryBudget(), may_send_again=True)).value == "value"
     assert len(once.times) == 1
 
 
@@ -89,7 +97,7 @@ async def test_a_first_try_that_succeeds_is_the_only_one() -> None:
 async def test_failures_are_tried_again_until_one_succeeds() -> None:
     once = Failing(3)
 
-    assert (await retried(once, limits=LIMITS, budget=RetryBudget(), may_send_again=True)).value == "value"
+    assert (await in_series(once, limits=LIMITS, budget=RetryBudget(), may_send_again=True)).value == "value"
     assert len(once.times) == 4
 
 
@@ -97,7 +105,7 @@ async def test_failures_are_tried_again_until_one_succeeds() -> None:
 async def test_tries_are_capped_in_number_and_the_last_failure_is_given() -> None:
     once = Failing(100)
 
-    attempt = await retried(once, limits=LIMITS, budget=RetryBudget(), may_send_again=True)
+    attempt = await in_series(once, limits=LIMITS, budget=RetryBudget(), may_send_again=True)
 
     assert len(once.times) == 5
     assert str(attempt.error) == "failure 5"
@@ -107,7 +115,7 @@ async def test_tries_are_capped_in_number_and_the_last_failure_is_given() -> Non
 async def test_tries_are_capped_in_time() -> None:
     once = Failing(100, lasts=25.0)
 
-    await retried(once, limits=LIMITS, budget=RetryBudget(), may_send_again=True)
+    await in_series(once, limits=LIMITS, budget=RetryBudget(), may_send_again=True)
 
     assert len(once.times) == 3
 
@@ -116,7 +124,7 @@ async def test_tries_are_capped_in_time() -> None:
 async def test_a_named_pause_is_waited_for() -> None:
     once = Failing(1, pause=40.0)
 
-    await retried(once, limits=LIMITS, budget=RetryBudget(), may_send_again=True)
+    await in_series(once, limits=LIMITS, budget=RetryBudget(), may_send_again=True)
 
     first, second = once.times
     assert second - first >= 40.0
@@ -126,7 +134,7 @@ async def test_a_named_pause_is_waited_for() -> None:
 async def test_a_pause_beyond_the_limit_is_not_waited_for() -> None:
     once = Failing(1, pause=301.0)
 
-    attempt = await retried(once, limits=LIMITS, budget=RetryBudget(), may_send_again=True)
+    attempt = await in_series(once, limits=LIMITS, budget=RetryBudget(), may_send_again=True)
 
     assert attempt.error is not None
     assert len(once.times) == 1
@@ -141,7 +149,7 @@ async def test_the_time_that_a_request_was_held_back_is_not_its_own() -> None:
         await asyncio.sleep(100.0)  # at a gate
         return Attempt(error=TransportError("lost"), held=100.0)
 
-    await retried(once, limits=LIMITS, budget=RetryBudget(), may_send_again=True)
+    await in_series(once, limits=LIMITS, budget=RetryBudget(), may_send_again=True)
 
     assert len(times) == LIMITS.tries
 
@@ -150,7 +158,7 @@ async def test_the_time_that_a_request_was_held_back_is_not_its_own() -> None:
 async def test_there_is_no_further_try_where_something_else_makes_it_hopeless() -> None:
     once = Failing(100)
 
-    await retried(once, limits=LIMITS, budget=RetryBudget(), may_send_again=True, is_hopeless=lambda: True)
+    await in_series(once, limits=LIMITS, budget=RetryBudget(), may_send_again=True, is_hopeless=lambda: True)
 
     assert len(once.times) == 1
 
@@ -161,7 +169,7 @@ async def test_the_budget_keeps_retries_from_multiplying_the_load() -> None:
     requests = [Failing(1_000) for _ in range(200)]
     limits = RetryLimits(tries=5, seconds=60.0, longest_pause=300.0)
 
-    await asyncio.gather(*(retried(once, limits=limits, budget=budget, may_send_again=True) for once in requests))
+    await asyncio.gather(*(in_series(once, limits=limits, budget=budget, may_send_again=True) for once in requests))
 
     retries = sum(len(once.times) - 1 for once in requests)
     assert retries <= 20 + 0.5 * 60 + 1, "without a budget there would be 800"
@@ -195,6 +203,6 @@ async def test_retries_that_succeed_are_paid_back() -> None:
     budget = RetryBudget(capacity=5.0, per_second=1e-9)
 
     for _ in range(50):
-        await retried(Failing(1), limits=LIMITS, budget=budget, may_send_again=True)
+        await in_series(Failing(1), limits=LIMITS, budget=budget, may_send_again=True)
 
     assert budget.delay() == 0.0
