@@ -19,7 +19,7 @@ from .worlds import ACCEPTING, ROUND_TRIP, World, total_time
 
 DRAWS = 200
 
-PRICES = tuple(0.02 * 1.25**power for power in range(-24, 13))
+PRICES = tuple(0.02 * 1.25**power for power in range(-24, 28))
 """Of a question, as shares of the mean time that a batch takes."""
 
 BEHIND_THE_PLAN = 0.15

@@ -72,6 +72,8 @@ def _log_log(axes: Axes, runs: Mapping[Any, Sequence[Sequence[float]]], across: 
     straight = [middles[0] * place / places[0] for place in places]
     axes.plot(places, straight, ":", color="black", linewidth=0.9, label="in proportion")
     axes.set(xscale="log", yscale="log", xlabel=across, ylabel=upwards)
+    axes.minorticks_off()
+    axes.set_xticks(places, [f"{place:,}" for place in places])
     axes.legend(frameon=False, fontsize=8)
 
 
