@@ -23,7 +23,7 @@ ENOUGH, KEPT = 4, 5
 PLANNED_EVERY = 0.05
 """Seconds between two plans, at least: with a server that is fast, planning would cost more than it saves."""
 
-FIRST_WAIT = 0.05
+FIRST_WAIT = 0.02
 """Seconds before the first question while nothing is known."""
 
 SCOUT, OTHERS, BEHIND_THE_PLAN = 0.1, 0.3, 0.15
