@@ -150,9 +150,12 @@ class Poller:
         """It is not asked for any more."""
         self._watched.pop(watch, None)
 
-    def measured(self, seconds: float) -> None:
-        """A question took so long to be answered."""
-        self._round_trip += 0.1 * (seconds - self._round_trip) if self._round_trip else seconds
+    def measured(self, seconds: float) -> bool:
+        """A question took so long to be answered. Returns whether that is usual, and not for a pause or an outage."""
+        usual = not self._round_trip or seconds <= 3.0 * self._round_trip + 0.1
+        if usual:
+            self._round_trip += 0.1 * (seconds - self._round_trip) if self._round_trip else min(seconds, 1.0)
+        return usual
 
     def ended(self, unfinished: float | None, finished: float) -> None:
         """A batch was seen unfinished at one age, or not at all, and finished at a later one (seconds)."""
@@ -168,7 +171,7 @@ class Poller:
         if plan is not None:
             # What has become due since, while the answer to the last question was on its way, is asked now.
             # A timer may fire a moment early: two planned ages are further apart than that.
-            place = bisect_right(plan.ages, watch.alive_at * 1.01 + 1e-6) if watch.was_asked else 0
+            place = 0 if watch.asked_at is None else bisect_right(plan.ages, watch.asked_at * 1.01 + 1e-6)
             if place < len(plan.ages):
                 return plan.ages[place]
             share = BEHIND_THE_PLAN
@@ -214,10 +217,10 @@ class Watch:
     Attributes:
         is_whole: whether its age is known; else it counts from now, and nothing is learned from it.
         alive_at: the age in seconds at which it was last seen unfinished.
-        was_asked: whether it ever was.
+        asked_at: the age at which it was last asked for, answered or not; None before.
     """
 
-    __slots__ = ("_clock", "_poller", "_since", "alive_at", "is_whole", "was_asked")
+    __slots__ = ("_clock", "_poller", "_since", "alive_at", "asked_at", "is_whole")
 
     def __init__(self, poller: Poller, clock: Callable[[], float], since: float | None) -> None:
         self._poller = poller
@@ -225,7 +228,7 @@ class Watch:
         self._since = clock() if since is None else since
         self.is_whole: bool = since is not None
         self.alive_at: float = 0.0
-        self.was_asked: bool = False
+        self.asked_at: float | None = None
 
     @property
     def age(self) -> float:
@@ -237,17 +240,22 @@ class Watch:
         age = self.age
         return max(0.0, self._poller.next_question(self, age, price) - age)
 
+    def unanswered(self, asked_at: float) -> None:
+        """It was asked for at that age, and nothing was learned."""
+        self.asked_at = asked_at
+
     def unfinished(self, asked_at: float) -> None:
         """It was asked for at that age, and had not ended."""
         self._poller.measured(self.age - asked_at)
-        self.alive_at = asked_at
-        self.was_asked = True
+        self.alive_at = self.asked_at = asked_at
 
     def finished(self, asked_at: float) -> None:
         """It was asked for at that age, and had ended."""
-        self._poller.measured(self.age - asked_at)
+        age = self.age
+        # A question that was held back tells how things were when it was answered.
+        seen_at = asked_at if self._poller.measured(age - asked_at) else age
         if self.is_whole:
-            self._poller.ended(self.alive_at if self.was_asked else None, asked_at)
+            self._poller.ended(None if self.asked_at is None else self.alive_at, seen_at)
         self.leave()
 
     def leave(self) -> None:

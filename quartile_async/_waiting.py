@@ -144,8 +144,10 @@ class BatchWait:
             except HOPELESS:
                 raise
             except UnusableEndError as error:
+                watch.unanswered(asked)
                 seen.note_unusable_end(error)
             except QuartileError as error:
+                watch.unanswered(asked)
                 seen.words = str(error)
                 if _denies_the_batch(error) and watch.age - watch.alive_at >= self._limits.grace:
                     raise BatchGivenUpError(self._lost(batch_id, seen.words)) from error

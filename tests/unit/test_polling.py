@@ -214,6 +214,35 @@ def test_planning_takes_no_time_worth_mentioning_on_a_fast_server() -> None:
     assert len(plans) <= 1.0 / 0.05 + 2
 
 
+def test_a_question_without_an_answer_is_not_repeated_at_once(server: Server) -> None:
+    server.process_all(drawn(100, about(0.5)))
+    watch = server.poller.watch(server.clock.now)
+
+    asked = []
+    while watch.age < 10.0:
+        server.clock.now += watch.wait()
+        asked.append(watch.age)
+        server.clock.now += server.round_trip
+        watch.unanswered(asked[-1])
+
+    assert len(asked) < 80
+
+
+def test_a_question_that_was_held_back_for_long_is_not_taken_for_a_round_trip_nor_its_batch_for_a_quick_one(
+    server: Server,
+) -> None:
+    server.process_all(drawn(100, about(20.0)))
+    waits = first_waits(server.poller, server.clock, server.poller.watch(server.clock.now), 3)
+    for _ in range(3):
+        watch = server.poller.watch(server.clock.now)
+        server.clock.now += 300.0  # a gate was closed
+        watch.finished(1.0)
+
+    again = first_waits(server.poller, server.clock, server.poller.watch(server.clock.now), 3)
+
+    assert again == pytest.approx(waits, rel=0.3)
+
+
 # ---- distributions and plans
 
 
