@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator
 
+import anyio
 import typer
 
 from ..emulator import Emulator
@@ -12,11 +15,25 @@ from ..emulator import Emulator
 async def run_emulator(*, host: str, port: int, seed: int, processing: float, fail_share: float) -> None:
     """Serves until it is interrupted; prints its address first, flushed, for whoever reads it from a pipe."""
     emulator = Emulator(host=host, port=port, seed=seed, processing=processing, fail_share=fail_share)
-    async with emulator:
-        typer.echo(emulator.url)
-        for line in environment_lines(emulator):
-            typer.echo(line)
-        await asyncio.Event().wait()
+    with contextlib.ExitStack() as stack:
+        # Before anything is printed: who has read it may send a signal at once.
+        signals = _ending_signals(stack)
+        async with emulator:
+            typer.echo(emulator.url)
+            for line in environment_lines(emulator):
+                typer.echo(line)
+            if signals is None:
+                await anyio.sleep_forever()
+            else:
+                raise typer.Exit(128 + await anext(signals))
+
+
+def _ending_signals(stack: contextlib.ExitStack) -> AsyncIterator[signal.Signals] | None:
+    """Ctrl-C or SIGTERM; also where a shell started this in the background, which ignores the first."""
+    try:
+        return stack.enter_context(anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM))
+    except NotImplementedError:  # Windows: Ctrl-C then arrives as KeyboardInterrupt
+        return None
 
 
 def environment_lines(emulator: Emulator) -> list[str]:

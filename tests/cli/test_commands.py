@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -285,7 +286,9 @@ def test_the_demo_exits_0_when_every_item_has_its_result() -> None:
     assert f"{sys.executable} -m quartile_async upload YOUR_CATALOGUE.csv" in done.stderr
 
 
-def test_the_emulator_command_prints_its_address_first_and_lines_that_work(tmp_path: Path) -> None:
+@contextmanager
+def emulator_command() -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
+    """The command, and its first lines; it is killed in the end, so that a failure cannot leave it behind."""
     with subprocess.Popen(
         [*COMMAND, "emulator", "--port", "0", "--processing", "0"],
         stdout=subprocess.PIPE,
@@ -293,18 +296,37 @@ def test_the_emulator_command_prints_its_address_first_and_lines_that_work(tmp_p
         text=True,
         env=environment(None),
     ) as process:
-        assert process.stdout is not None
-        url = process.stdout.readline().strip()
-        lines = [process.stdout.readline().strip() for _ in range(3)]
+        try:
+            assert process.stdout is not None
+            yield process, [process.stdout.readline().strip() for _ in range(4)]
+        finally:
+            process.kill()
+
+
+def test_the_emulator_command_prints_its_address_first_and_lines_that_work(tmp_path: Path) -> None:
+    with emulator_command() as (_, (url, *lines)):
         settings = dict(line.removeprefix("export ").split("=", 1) for line in lines)
         done = run("upload", catalogue(tmp_path / "c.csv", 3), **settings)
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=10)
 
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+", url)
     assert settings["QUARTILE_BASE_URL"] == url
     assert done.returncode == 0, done.stderr
-    assert process.returncode == 130
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("in_the_background", [False, True])
+def test_the_emulator_command_ends_quietly_when_it_is_told_to(number: signal.Signals, in_the_background: bool) -> None:
+    # A shell starts what runs in the background with Ctrl-C ignored, and a child inherits that.
+    with ExitStack() as stack:
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN if in_the_background else signal.default_int_handler)
+        try:
+            process, _ = stack.enter_context(emulator_command())
+        finally:
+            signal.signal(signal.SIGINT, before)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=30)
+
+    assert process.returncode == 128 + number
     assert err == ""
 
 
