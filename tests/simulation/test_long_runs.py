@@ -312,7 +312,7 @@ async def test_a_night_with_a_flaky_gateway_short_tokens_and_a_rate_limit_loses_
     emulator = emulator_with(
         processing=Lognormal(20.0, 0.5),
         submit_latency=0.5,
-        token_lifetime=1_800.0,
+        token_lifetime=1_200.0,
         rate_limit=RateLimit(100, 60.0),
         shuffle_rows=True,
         fail=lambda item: "no such product" if item["asin"].endswith("77") else None,
@@ -330,7 +330,7 @@ async def test_a_night_with_a_flaky_gateway_short_tokens_and_a_rate_limit_loses_
     assert summary.items == 100_000
     assert summary.unknown == summary.rejected == 0
     assert len(emulator.applied) == summary.succeeded
-    lives = now() / 1_800.0
+    lives = now() / 1_200.0
     assert lives > 2.0
     assert emulator.logins[emulator.username] + emulator.refreshes.get(emulator.username, 0) <= 2 * lives + 2
     refused = sum(each.status == 429 for each in http.seen)
