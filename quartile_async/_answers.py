@@ -73,15 +73,15 @@ def object_of(answer: Answer, *, quote: bool = True) -> dict[str, Any]:
     Raises:
         ProtocolError: there is none; with an excerpt unless the answer may hold secrets.
     """
-    end = f": {excerpt(answer.text)}" if quote else "."
     try:
         content = from_json(answer.body, allow_inf_nan=False, cache_strings="keys")
     except ValueError as error:
-        raise ProtocolError(
-            f"{answer.request} was answered {answer.status} with what is not JSON ({error}){end}"
-        ) from None
+        what, content = f"what is not JSON ({error})", None
+    else:
+        what = "JSON that is not an object"
     if not isinstance(content, dict):
-        raise ProtocolError(f"{answer.request} was answered {answer.status} with JSON that is not an object{end}")
+        end = f": {excerpt(answer.text)}" if quote else "."
+        raise ProtocolError(f"{answer.request} was answered {answer.status} with {what}{end}")
     return content
 
 

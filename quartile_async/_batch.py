@@ -85,6 +85,10 @@ class BatchRun:
         finally:
             self._remember_what_was_left()
 
+    def leave(self) -> None:
+        """The upload is left: nothing more is sent, and what is on the wire gets a moment."""
+        self._delivery.leave()
+
     @property
     def unaccounted(self) -> Results:
         """A result for each item that has none yet, true at this moment."""

@@ -113,6 +113,8 @@ class Chunker:
         if not keys:
             return []
         if (key_set := self._fitting_the_oldest(keys)) is not None:
+            if len(keys) == CHUNK_SIZE:  # then nothing is open
+                return [Chunk(list(indexes), list(items), list(wires), list(keys))]
             oldest = self._open[0] if self._open else self._opened()
             oldest.extend(indexes, items, wires, keys)
             oldest.key_set |= key_set

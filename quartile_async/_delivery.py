@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import anyio
 
 from ._errors import QuartileError
+
+LAST_MOMENT = 2.0
+"""Seconds that a submit on the wire gets to reveal its batch's id when the upload is left."""
 
 
 @dataclass(slots=True)
@@ -15,11 +23,14 @@ class Delivery:
         on_the_wire: its body has begun to go out, and no answer has come.
         in_doubt: an earlier try may have arrived.
         batch_id: the id of the batch, once an answer has told it.
+        left: the upload has been left; nothing more may be sent.
     """
 
     on_the_wire: bool = False
     in_doubt: bool = False
     batch_id: str | None = None
+    left: bool = False
+    _shelter: anyio.CancelScope | None = field(default=None, repr=False)
 
     @property
     def may_have_arrived(self) -> bool:
@@ -33,3 +44,26 @@ class Delivery:
         """A try has ended."""
         self.on_the_wire = False
         self.in_doubt = self.in_doubt or (error is not None and error.may_have_been_sent)
+
+    @contextmanager
+    def sheltered(self) -> Iterator[None]:
+        """An exchange that the upload's cancellation does not reach: `leave` ends it, after a moment."""
+        with anyio.CancelScope(shield=True) as self._shelter:
+            try:
+                yield
+            finally:
+                self._shelter = None
+
+    def leave(self) -> None:
+        """The upload is left. What is on the wire gets a moment, for its answer has the batch's id."""
+        self.left = True
+        # aiohttp writes the body in a task of its own: one that is about to start does so within a turn.
+        asyncio.get_running_loop().call_soon(self._limit)
+
+    def _limit(self) -> None:
+        if self._shelter is None:
+            return
+        if self.on_the_wire:
+            self._shelter.deadline = anyio.current_time() + LAST_MOMENT
+        else:
+            self._shelter.cancel()

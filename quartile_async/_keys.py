@@ -7,7 +7,7 @@ promised (contract, "Not promised anywhere"). A number also equals the string th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, TypeAlias
 
@@ -51,27 +51,27 @@ def named_key(values: Iterable[Any]) -> Key:
     return key if key.count(_BETWEEN) == len(parts) - 1 else parts
 
 
-def string_keys(objects: Sequence[Any], getters: Sequence[Callable[[Any], Any]]) -> list[Key]:
-    """The keys of objects whose key fields are strings, all at once and without a call into Python for each.
-
-    Raises:
-        TypeError, KeyError, ValueError: a field is not a string, is missing, or has a NUL: take them one by one.
-    """
-    columns = (map(getter, objects) for getter in getters)
-    keys = list(map(str.casefold, map(_BETWEEN.join, zip(*columns, strict=True))))
-    if "".join(keys).count(_BETWEEN) != len(keys) * (len(getters) - 1):
-        raise ValueError("A field has the character that stands between two fields.")
-    return keys  # type: ignore[return-value]  # a list of strings, which nobody changes
-
-
 def row_keys(rows: Sequence[Any], names: Sequence[str]) -> list[Key | None]:
     """The key of each row; None for what is no object or lacks a field of the key."""
     if names:
         try:
-            return list(string_keys(rows, [itemgetter(name) for name in names]))
+            return list(_string_keys(rows, names))
         except (TypeError, KeyError, ValueError):
             pass
     return [row_key(row, names) for row in rows]
+
+
+def _string_keys(rows: Sequence[Any], names: Sequence[str]) -> list[Key]:
+    """The keys of rows whose key fields are strings, all at once and without a call into Python for each.
+
+    Raises:
+        TypeError, KeyError, ValueError: a field is not a string, is missing, or has a NUL: take them one by one.
+    """
+    fields = map(itemgetter(*names), rows)
+    keys = list(map(str.casefold, fields if len(names) == 1 else map(_BETWEEN.join, fields)))
+    if "".join(keys).count(_BETWEEN) != len(keys) * (len(names) - 1):
+        raise ValueError("A field has the character that stands between two fields.")
+    return keys  # type: ignore[return-value]  # a list of strings, which nobody changes
 
 
 def row_key(row: Any, names: Sequence[str]) -> Key | None:

@@ -46,7 +46,10 @@ class Slots:
 
     async def take(self, borrower: object) -> None:
         """Waits for a slot. `borrower` gives it back; it is any object, used once at a time."""
-        await self._limiter.acquire_on_behalf_of(borrower)
+        try:
+            self._limiter.acquire_on_behalf_of_nowait(borrower)  # spared a turn of the loop; nobody is overtaken
+        except anyio.WouldBlock:
+            await self._limiter.acquire_on_behalf_of(borrower)
 
     def give_back(self, borrower: object) -> None:
         self._limiter.release_on_behalf_of(borrower)

@@ -107,6 +107,8 @@ class Supervisor:
 
     def _cancel(self) -> None:
         self._stopped = True
+        for run in self._runs:
+            run.leave()
         if self._everything is not None:
             self._everything.cancel()
 
@@ -159,14 +161,14 @@ class Supervisor:
 
     async def _dispatch(self, batches: anyio.abc.TaskGroup) -> None:
         """Starts batches until the input is used up: one task for a chunk, and only once it has a slot."""
-        while not self.intake.exhausted:
+        while not self.intake.exhausted and not self._stopped:
             self._wake.clear()
             if not self.intake.has_ready():
                 await self._wake.wait()
                 continue
             borrower = object()
             await self._tools.slots.take(borrower)
-            ready = self._take_ready()
+            ready = None if self._stopped else self._take_ready()
             if ready is None:
                 self._tools.slots.give_back(borrower)
                 continue

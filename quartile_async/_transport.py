@@ -10,7 +10,7 @@ from http import HTTPStatus
 from os.path import commonprefix
 from typing import Any, Generic, TypeVar
 
-import anyio
+import anyio.lowlevel
 
 from ._answers import Answer, UnusableAnswerError, error_of, is_about_the_key, words_of
 from ._auth import MOST_RENEWALS, Tokens
@@ -23,9 +23,6 @@ from ._retrying import Attempt, RetryLimits, is_worth_another_try, retried
 from ._traffic import Signal, Traffic, signal_of
 
 R = TypeVar("R")
-
-LAST_MOMENT = 2.0
-"""Seconds that a submit on the wire gets to reveal its batch's id when the upload is left."""
 
 logger = logging.getLogger("quartile_async")
 
@@ -208,6 +205,8 @@ class Transport:
                 return Attempt(error=self._without_secrets(error, request.tokens.secrets), held=held)
             held += self._now() - arrived
             attempt = await self._tried(request, token, refused)
+            if request.delivery.left:
+                await anyio.lowlevel.checkpoint()  # which raises: what the answer says has been learned
             if attempt is not None:
                 attempt.held = held
                 return attempt
@@ -298,45 +297,12 @@ class Transport:
             body=request.body,
             goes_out=request.delivery.goes_out,
         )
-        answer = await (self._finished_if_on_the_wire(exchange, request) if request.submits else exchange)
+        answer = await (_sheltered(exchange, request.delivery) if request.submits and request.patient else exchange)
         body = answer.body
         for secret in {self._secret_key, token, *request.tokens.secrets}:
             if len(secret) >= TELLING:  # a shorter one might be a word of the answer
                 body = body.replace(secret.encode(), b"***")
         return answer if body is answer.body else replace(answer, body=body)
-
-    async def _finished_if_on_the_wire(self, exchange: Coroutine[Any, Any, Answer], request: Request[Any]) -> Answer:
-        """Awaits a submit. Cancelled, it gives one that is on the wire a moment: the answer has the batch's id."""
-        sent_at = self._now()
-        task = asyncio.get_running_loop().create_task(exchange, name="quartile_async submit")
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError:
-            with anyio.CancelScope(shield=True):
-                # aiohttp writes the body in a task of its own: one that is about to start does so within a turn.
-                await asyncio.sleep(0)
-                if request.delivery.on_the_wire:
-                    await asyncio.wait([task], timeout=LAST_MOMENT)
-                task.cancel()
-                await asyncio.wait([task])
-            if not task.cancelled():
-                self._learn_from_the_end(task, request, sent_at)
-            raise
-        return task.result()
-
-    def _learn_from_the_end(self, task: asyncio.Task[Answer], request: Request[Any], sent_at: float) -> None:
-        """What an exchange that ended after its request was cancelled says, about its delivery and for the others."""
-        error: BaseException | None = task.exception()
-        if error is None:
-            answer = task.result()
-            try:
-                if answer.status < HTTPStatus.MULTIPLE_CHOICES:
-                    request.read(answer)
-                else:
-                    error = self._refusal(answer, sent_at, submits=request.submits)
-            except QuartileError as failure:
-                error = failure
-        request.delivery.ended(error if isinstance(error, QuartileError) else None)
 
     def _without_secrets(self, error: QuartileError, secrets: tuple[str, ...]) -> QuartileError:
         """Blanks the key and the token, should the server have quoted them."""
@@ -351,6 +317,17 @@ class Transport:
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
+
+
+async def _sheltered(exchange: Coroutine[Any, Any, Answer], delivery: Delivery) -> Answer:
+    """Awaits a submit of an upload, which may be left meanwhile."""
+    if delivery.left:
+        exchange.close()
+    else:
+        with delivery.sheltered():
+            return await exchange
+    await anyio.lowlevel.checkpoint()  # which raises: an upload that was left has been cancelled
+    raise AssertionError("not reached")
 
 
 def _blanked(text: Any, secrets: list[str]) -> Any:

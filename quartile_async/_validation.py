@@ -6,14 +6,14 @@ import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from operator import attrgetter
-from typing import Any, Literal, get_origin
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails, to_json
 
-from ._keys import Key, named_key, row_keys, string_keys
-from ._resources import Resource, wire_name
+from ._keys import Key, row_keys
+from ._resources import Resource
+from ._wires import mapping_schema, to_wires
 
 
 @dataclass(slots=True)
@@ -22,7 +22,7 @@ class Checked:
 
     Attributes:
         positions: where the valid items stood.
-        wires: what is sent for each of them.
+        wires: the JSON object that is sent for each of them.
         keys: the natural key of each of them.
         problems: position -> what is wrong, for the others.
     """
@@ -34,19 +34,13 @@ class Checked:
 
 
 class ItemCodec:
-    """Turns items of one resource into what is sent, and into their keys."""
+    """Turns items of one resource into the JSON objects that are sent, and into their keys."""
 
     def __init__(self, resource: Resource[Any]) -> None:
         self._key_names = resource.key
-        self._adapter: TypeAdapter[list[Any]]
-        if resource.item is None:
-            self._adapter = TypeAdapter(list[dict[str, JsonValue]], config=ConfigDict(allow_inf_nan=False))
-            self._taken_as_is: frozenset[type] = frozenset({dict})
-        else:
-            self._adapter = TypeAdapter(list[resource.item])  # type: ignore[name-defined]  # a type known at run time
-            rechecked = resource.item.model_config.get("revalidate_instances") == "always"
-            self._taken_as_is = frozenset({dict, resource.item} if rechecked else {dict})
-        self._attributes = _key_attributes(resource)
+        self._to_wires = to_wires(resource.item)
+        model = resource.item
+        self._plain_model = model if model is not None and mapping_schema(model) is not None else None
 
     def check(self, items: Sequence[Any]) -> Checked:
         """Checks items.
@@ -55,9 +49,7 @@ class ItemCodec:
         problem.
         """
         problems: dict[int, str] = {}
-        plain = items
-        if not self._taken_as_is.issuperset(map(type, items)):
-            plain = [_plain(item, problems, position) for position, item in enumerate(items)]
+        plain = self._plain(items, problems)
         positions: Sequence[int] = range(len(items))
         wires = None if problems else self._validate_all(plain, problems)
         if wires is None:
@@ -67,11 +59,20 @@ class ItemCodec:
 
     def body(self, wires: Sequence[Any]) -> bytes:
         """The JSON array to send."""
-        return self._adapter.dump_json(list(wires), by_alias=True)
+        return to_json(wires)
+
+    def _plain(self, items: Sequence[Any], problems: dict[int, str]) -> Sequence[Any]:
+        kinds = {*map(type, items)}
+        if kinds == {dict}:
+            return items
+        if kinds == {self._plain_model}:
+            # An instance that was changed after it was made is checked again: nothing is sent unchecked.
+            return [item.__dict__ for item in items]
+        return [_plain(item, problems, position) for position, item in enumerate(items)]
 
     def _validate_all(self, plain: Sequence[Any], problems: dict[int, str]) -> list[Any] | None:
         try:
-            return self._adapter.validate_python(plain)
+            return self._to_wires(plain)
         except ValidationError as error:
             problems.update(_problems(error))
         except Exception:  # noqa: BLE001  # a user's own validator may raise anything; it is met again one by one
@@ -84,7 +85,7 @@ class ItemCodec:
         valid, wires = [], []
         for position in positions:
             try:
-                wires += self._adapter.validate_python([plain[position]])
+                wires += self._to_wires([plain[position]])
                 valid.append(position)
             except ValidationError as error:
                 problems[position] = _problems(error)[0]
@@ -93,7 +94,7 @@ class ItemCodec:
         return valid, wires
 
     def _with_keys(self, checked: Checked) -> Checked:
-        keys = self._keys(checked.wires)
+        keys = row_keys(checked.wires, self._key_names)
         if None not in keys:
             checked.keys = keys
             return checked
@@ -105,14 +106,6 @@ class ItemCodec:
         checked.wires = [wires[place] for place in good]
         checked.keys = [key for key in keys if key is not None]
         return checked
-
-    def _keys(self, wires: list[Any]) -> list[Key | None]:
-        if self._attributes is None:
-            return row_keys(self._adapter.dump_python(wires, mode="json", by_alias=True), self._key_names)
-        try:
-            return list(string_keys(wires, self._attributes))
-        except (TypeError, ValueError):
-            return [named_key(getter(wire) for getter in self._attributes or ()) for wire in wires]
 
 
 @lru_cache(maxsize=64)
@@ -153,18 +146,3 @@ def _described(detail: ErrorDetails) -> str:
     if detail["type"] == "missing":
         return detail["msg"]
     return f"{detail['msg']} (was {reprlib.repr(detail['input'])})"
-
-
-def _key_attributes(resource: Resource[Any]) -> list[attrgetter[Any]] | None:
-    """How to read the key's fields from a model; None where the key has to be read from the JSON."""
-    model = resource.item
-    if model is None or not resource.key:
-        return None
-    decorators = model.__pydantic_decorators__
-    if decorators.field_serializers or decorators.model_serializers:
-        return None
-    attributes = {wire_name(name, field): (name, field.annotation) for name, field in model.model_fields.items()}
-    chosen = [attributes[name] for name in resource.key]
-    if all(kind in (str, int, float) or get_origin(kind) is Literal for _, kind in chosen):
-        return [attrgetter(name) for name, _ in chosen]
-    return None

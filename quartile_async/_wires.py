@@ -1,0 +1,75 @@
+"""How items become the JSON objects that are sent: by pydantic, many at once, and without a model where it can be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias, cast
+
+from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter
+from pydantic_core import CoreConfig, CoreSchema, SchemaValidator, core_schema
+
+Wires: TypeAlias = list[dict[str, Any]]
+
+ToWires: TypeAlias = Callable[[Sequence[Any]], Wires]
+"""Checks items and gives the JSON object of each. Raises ValidationError, or whatever a user's own validator does."""
+
+_json_objects = TypeAdapter(list[dict[str, JsonValue]], config=ConfigDict(allow_inf_nan=False)).validate_python
+
+
+def to_wires(model: type[BaseModel] | None) -> ToWires:
+    """For items of this model; None: for any JSON objects."""
+    if model is None:
+        return cast("ToWires", _json_objects)
+    if (schema := mapping_schema(model)) is not None:
+        return cast("ToWires", SchemaValidator(core_schema.list_schema(schema)).validate_python)
+    adapter: TypeAdapter[list[Any]] = TypeAdapter(list[model])  # type: ignore[valid-type]  # known at run time
+    # Its fields may serialize to anything, also to NaN.
+    return lambda items: _json_objects(adapter.dump_python(adapter.validate_python(items), mode="json", by_alias=True))
+
+
+def mapping_schema(model: type[BaseModel]) -> CoreSchema | None:
+    """A schema that checks what a plain model checks, and gives a dict: half of what an instance costs.
+
+    None where the model is not plain: where it has validators, serializers, aliases or settings of its own, or fields
+    of other types than JSON has.
+    """
+    schema = TypeAdapter(model).core_schema
+    if schema["type"] != "model" or schema.keys() & {"serialization", "strict", "post_init"}:
+        return None
+    fields, config = schema["schema"], schema.get("config", {})
+    if fields["type"] != "model-fields" or fields.get("computed_fields") or schema.get("custom_init"):
+        return None
+    if not config.keys() <= {"title", "revalidate_instances", "extra_fields_behavior", "str_strip_whitespace"}:
+        return None
+    if config.get("extra_fields_behavior", "ignore") != "ignore" or not all(map(_is_plain, fields["fields"].values())):
+        return None
+    return core_schema.typed_dict_schema(
+        {
+            name: core_schema.typed_dict_field(field["schema"], required=field["schema"]["type"] != "default")
+            for name, field in fields["fields"].items()
+        },
+        config=cast("CoreConfig", {**config, "allow_inf_nan": False}),
+    )
+
+
+def _is_plain(field: Mapping[str, Any]) -> bool:
+    return field.keys() <= {"type", "schema", "metadata"} and _is_json(field["schema"])
+
+
+def _is_json(schema: Any) -> bool:
+    """Whether all that passes this schema is JSON as it is."""
+    if "serialization" in schema or schema.get("allow_inf_nan"):
+        return False
+    match schema["type"]:
+        case "str" | "int" | "float" | "bool":
+            return True
+        case "literal":
+            return all(type(value) in (str, int, bool) for value in schema["expected"])
+        case "nullable" | "function-before":
+            return _is_json(schema["schema"])
+        case "default":
+            return isinstance(schema.get("default", ...), str | int | float | None) and _is_json(schema["schema"])
+        case "union":
+            return all(_is_json(choice) for choice in schema["choices"])
+        case _:
+            return False
