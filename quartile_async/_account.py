@@ -15,6 +15,7 @@ from ._delivery import Delivery
 from ._errors import ConfigurationError, ProtocolError
 from ._journal import Journal, Subject
 from ._journal_thread import FileJournal
+from ._json import encoded
 from ._ordering import KeyOrder
 from ._polling import Poller
 from ._recording import Recorder
@@ -175,11 +176,10 @@ def _one_batch(resource: Resource[Any], items: Sequence[Any]) -> bytes:
     """The JSON of the items of one batch."""
     if not 1 <= len(items) <= CHUNK_SIZE:
         raise ConfigurationError(f"A batch has 1 to {CHUNK_SIZE} items, not {len(items)}. Use upload() for any number.")
-    codec = codec_for(resource)
-    checked = codec.check(items)
+    checked = codec_for(resource).check(items)
     if checked.problems:
         listed = "; ".join(f"item {position}: {problem}" for position, problem in sorted(checked.problems.items()))
         raise ConfigurationError(f"{len(checked.problems)} of {len(items)} items are invalid: {listed}")
     if len(set(checked.keys)) < len(items):
         raise ConfigurationError("Two of the items have the same natural key. Use upload(), which sends them in turn.")
-    return codec.body(checked.wires)
+    return encoded(checked.wires)

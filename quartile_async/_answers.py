@@ -11,8 +11,6 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
 
-from pydantic_core import from_json
-
 from ._errors import (
     APIError,
     AuthenticationError,
@@ -22,6 +20,7 @@ from ._errors import (
     RateLimitError,
     ServerError,
 )
+from ._json import parsed
 
 EXCERPT = 200
 MOST_BODY = 256 * 1024
@@ -74,7 +73,7 @@ def object_of(answer: Answer, *, quote: bool = True) -> dict[str, Any]:
         ProtocolError: there is none; with an excerpt unless the answer may hold secrets.
     """
     try:
-        content = from_json(answer.body, allow_inf_nan=False, cache_strings="keys")
+        content = parsed(answer.body)
     except ValueError as error:
         what, content = f"what is not JSON ({error})", None
     else:
@@ -90,7 +89,7 @@ def words_of(answer: Answer) -> str:
     if len(answer.body) > MOST_BODY:
         return excerpt(answer.text)
     try:
-        content = from_json(answer.body, allow_inf_nan=False)
+        content = parsed(answer.body)
     except ValueError:
         return excerpt(answer.text)
     return excerpt(_words(content) or answer.text)

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Literal, TypeAlias, get_args
 
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
 from ._answers import Answer, UnusableAnswerError, UnusableEndError, excerpt, object_of
 from ._auth import Tokens
 from ._delivery import Delivery
 from ._errors import APIError, ConfigurationError, ProtocolError, QuartileError
+from ._json import parsed
 from ._resources import Resource
 from ._results import BatchStatus
 from ._tokens import StoredTokens, tokens_of
@@ -268,7 +269,7 @@ def refused_items(error: QuartileError, count: int) -> dict[int, str]:
     if not isinstance(error, APIError) or error.status != HTTPStatus.UNPROCESSABLE_ENTITY:
         return {}
     try:
-        details = from_json(error.body, allow_inf_nan=False)["detail"]
+        details = parsed(error.body.encode())["detail"]
     except (ValueError, KeyError, TypeError):
         return {}
     refused: dict[int, list[str]] = {}

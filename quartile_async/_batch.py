@@ -19,7 +19,6 @@ from ._ordering import KeyOrder
 from ._recording import Recorder
 from ._resources import Resource
 from ._results import BatchStatus, ItemResult, Outcome
-from ._validation import codec_for
 from ._waiting import HOPELESS, BatchGivenUpError, BatchWait
 
 Results: TypeAlias = list[ItemResult[Any]]
@@ -111,7 +110,7 @@ class BatchRun:
 
     async def _submit(self, part: Chunk) -> None:
         resource = self._tools.resource
-        body = part.encode(codec_for(resource).body)
+        body = part.encode()
         await self._tools.recorder.intend(part)
         try:
             batch_id = await self._tools.api.submit(resource, body, len(part), self._delivery, patient=True)

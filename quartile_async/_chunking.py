@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from pydantic_core import from_json, to_json
-
+from ._json import encoded, parsed
 from ._keys import Key
 from ._results import ItemResult
 
@@ -53,10 +52,10 @@ class Chunk:
         if self._body is None:
             part.wires = _at(positions, self.wires)
         else:
-            part._body = to_json(_at(positions, from_json(self._body)))
+            part._body = encoded(_at(positions, parsed(self._body)))
         return part
 
-    def encode(self, encoded: Callable[[list[Any]], bytes]) -> bytes:
+    def encode(self) -> bytes:
         """The JSON to send, made once: it takes a tenth of the memory of what it is made of."""
         if self._body is None:
             self._body, self.wires = encoded(self.wires), []

@@ -48,7 +48,8 @@ class Delivery:
     @contextmanager
     def sheltered(self) -> Iterator[None]:
         """An exchange that the upload's cancellation does not reach: `leave` ends it, after a moment."""
-        with anyio.CancelScope(shield=True) as self._shelter:
+        with anyio.CancelScope(shield=True) as scope:
+            self._shelter = scope
             try:
                 yield
             finally:

@@ -6,6 +6,7 @@ import ipaddress
 import ssl
 import urllib.request
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import aiohttp
@@ -88,7 +89,7 @@ class Http:
         try:
             async with session.request(
                 method,
-                URL(url, encoded=True),
+                _url(url),
                 data=None if body is None else _Body(body, goes_out),
                 # Not the session's: those would also go to a proxy, unencrypted.
                 headers={**self._headers, **headers},
@@ -121,6 +122,12 @@ class Http:
                 proxy=self._proxy,
             )
         return self._session
+
+
+@lru_cache(maxsize=256)
+def _url(url: str) -> URL:
+    # A submit's is always the same, and a batch's is asked for several times.
+    return URL(url, encoded=True)
 
 
 def checked_base_url(base_url: str) -> str:

@@ -290,7 +290,7 @@ class Intake:
     def _enter(self, chunk: Chunk) -> None:
         self._waiting.append(ReadyChunk(chunk, self._order.enter(chunk.keys, self._wake)))
         if chunk.batch_id is None:
-            chunk.encode(self._codec.body)
+            chunk.encode()
 
     def _first_ready(self) -> ReadyChunk | None:
         for ready in self._waiting:

@@ -49,8 +49,7 @@ def match(chunk: Chunk, status: BatchStatus, resource: Resource[Any], *, resent:
 
     An item whose row is missing, unreadable or contradicted by another row is UNKNOWN, never a success.
     """
-    by_key, contradicted = _by_key(status.rows, resource.key)
-    rows = list(map(by_key.get, chunk.keys))
+    rows, contradicted = _rows_of(chunk, status.rows, resource.key)
     columns, missing = None, 0
     if not contradicted and status.status in SAYS_YES:
         columns = _usual_readings(rows)
@@ -130,9 +129,19 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _by_key(rows: list[dict[str, Any]], names: tuple[str, ...]) -> tuple[dict[Any, dict[str, Any]], set[Any]]:
+def _rows_of(
+    chunk: Chunk, answered: list[dict[str, Any]], names: tuple[str, ...]
+) -> tuple[Sequence[dict[str, Any] | None], set[Any]]:
+    """The row of each item, None where it has none; and the keys whose rows contradict each other."""
+    keys = row_keys(answered, names)
+    if keys == chunk.keys:  # the usual order: nothing has to be looked for
+        return answered, set()
+    by_key, contradicted = _by_key(keys, answered)
+    return list(map(by_key.get, chunk.keys)), contradicted
+
+
+def _by_key(keys: Sequence[Any], rows: Sequence[dict[str, Any]]) -> tuple[dict[Any, dict[str, Any]], set[Any]]:
     """The first row of each key, and the keys whose rows contradict each other."""
-    keys = row_keys(rows, names)
     by_key = dict(zip(keys, rows, strict=True))
     contradicted: set[Any] = set()
     if len(by_key) < len(rows):

@@ -168,7 +168,7 @@ class Supervisor:
                 continue
             borrower = object()
             await self._tools.slots.take(borrower)
-            ready = None if self._stopped else self._take_ready()
+            ready = self._take_ready()
             if ready is None:
                 self._tools.slots.give_back(borrower)
                 continue
@@ -184,7 +184,7 @@ class Supervisor:
 
     def _take_ready(self) -> ReadyChunk | None:
         try:
-            return self.intake.take_ready()
+            return None if self._stopped else self.intake.take_ready()
         except Exception as error:  # noqa: BLE001  # checking items runs the user's own validators
             self.fail(error)
             return None

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails, to_json
+from pydantic_core import ErrorDetails
 
 from ._keys import Key, row_keys
 from ._resources import Resource
@@ -56,10 +56,6 @@ class ItemCodec:
             positions = [position for position in positions if position not in problems]
             positions, wires = self._validate_each(plain, positions, problems)
         return self._with_keys(Checked(positions, wires, [], problems))
-
-    def body(self, wires: Sequence[Any]) -> bytes:
-        """The JSON array to send."""
-        return to_json(wires)
 
     def _plain(self, items: Sequence[Any], problems: dict[int, str]) -> Sequence[Any]:
         kinds = {*map(type, items)}

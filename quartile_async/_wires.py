@@ -60,16 +60,12 @@ def _is_json(schema: Any) -> bool:
     """Whether all that passes this schema is JSON as it is."""
     if "serialization" in schema or schema.get("allow_inf_nan"):
         return False
-    match schema["type"]:
-        case "str" | "int" | "float" | "bool":
-            return True
-        case "literal":
-            return all(type(value) in (str, int, bool) for value in schema["expected"])
-        case "nullable" | "function-before":
-            return _is_json(schema["schema"])
-        case "default":
-            return isinstance(schema.get("default", ...), str | int | float | None) and _is_json(schema["schema"])
-        case "union":
-            return all(_is_json(choice) for choice in schema["choices"])
-        case _:
-            return False
+    if schema["type"] == "literal":
+        return all(type(value) in (str, int, bool) for value in schema["expected"])
+    if schema["type"] == "union":
+        return all(map(_is_json, schema["choices"]))
+    if schema["type"] == "default" and not isinstance(schema.get("default", ...), str | int | float | None):
+        return False
+    if schema["type"] in ("default", "nullable", "function-before"):
+        return _is_json(schema["schema"])
+    return schema["type"] in ("str", "int", "float", "bool")

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field, field_validator
 
 from quartile_async import MASTERLIST, UNMANAGED_ASINS, ConfigurationError, MasterlistItem, Resource
+from quartile_async._json import encoded
 from quartile_async._keys import row_keys
 from quartile_async._validation import Checked, codec_for
 
@@ -26,7 +27,7 @@ def check(resource: Resource[Any], *items: Any) -> Checked:
 
 
 def sent(resource: Resource[Any], *items: Any) -> Any:
-    return json.loads(codec_for(resource).body(check(resource, *items).wires))
+    return json.loads(encoded(check(resource, *items).wires))
 
 
 @pytest.mark.parametrize(
