@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
-import anyio
+import anyio.lowlevel
 
 from ._errors import QuartileError
+
+R = TypeVar("R")
 
 LAST_MOMENT = 2.0
 """Seconds that a submit on the wire gets to reveal its batch's id when the upload is left."""
@@ -45,15 +47,15 @@ class Delivery:
         self.on_the_wire = False
         self.in_doubt = self.in_doubt or (error is not None and error.may_have_been_sent)
 
-    @contextmanager
-    def sheltered(self) -> Iterator[None]:
-        """An exchange that the upload's cancellation does not reach: `leave` ends it, after a moment."""
-        with anyio.CancelScope(shield=True) as scope:
-            self._shelter = scope
-            try:
-                yield
-            finally:
-                self._shelter = None
+    async def sheltered(self, exchange: Coroutine[Any, Any, R]) -> R:
+        """Awaits an exchange that the upload's cancellation does not reach: `leave` ends it, after a moment."""
+        if self.left:
+            exchange.close()
+        else:
+            with anyio.CancelScope(shield=True) as self._shelter:
+                return await exchange
+        await anyio.lowlevel.checkpoint()  # which raises: an upload that was left has been cancelled
+        raise AssertionError("not reached")
 
     def leave(self) -> None:
         """The upload is left. What is on the wire gets a moment, for its answer has the batch's id."""
@@ -63,7 +65,7 @@ class Delivery:
 
     def _limit(self) -> None:
         if self._shelter is None:
-            return
+            return  # nothing was sent yet
         if self.on_the_wire:
             self._shelter.deadline = anyio.current_time() + LAST_MOMENT
         else:

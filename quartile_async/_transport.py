@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from os.path import commonprefix
@@ -297,7 +297,8 @@ class Transport:
             body=request.body,
             goes_out=request.delivery.goes_out,
         )
-        answer = await (_sheltered(exchange, request.delivery) if request.submits and request.patient else exchange)
+        shelters = request.submits and request.patient
+        answer = await (request.delivery.sheltered(exchange) if shelters else exchange)
         body = answer.body
         for secret in {self._secret_key, token, *request.tokens.secrets}:
             if len(secret) >= TELLING:  # a shorter one might be a word of the answer
@@ -317,17 +318,6 @@ class Transport:
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
-
-
-async def _sheltered(exchange: Coroutine[Any, Any, Answer], delivery: Delivery) -> Answer:
-    """Awaits a submit of an upload, which may be left meanwhile."""
-    if delivery.left:
-        exchange.close()
-    else:
-        with delivery.sheltered():
-            return await exchange
-    await anyio.lowlevel.checkpoint()  # which raises: an upload that was left has been cancelled
-    raise AssertionError("not reached")
 
 
 def _blanked(text: Any, secrets: list[str]) -> Any:
