@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import string
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, TypeAlias
@@ -12,8 +14,15 @@ PATH = "/amazon/v2/process/masterlist"
 BATCH_PATH = "/amazon/v2/batch/"
 CHUNK_SIZE = 100
 
-HEADERS = {"Subscription-Key": "b" * 32, "Authorization": "Bearer benchmark"}
-"""What the hand-written clients send with each request, as the API asks for."""
+_RANDOM = random.Random(0)
+
+
+def _letters(count: int) -> str:
+    return "".join(_RANDOM.choices(string.ascii_letters + string.digits, k=count))
+
+
+HEADERS = {"Subscription-Key": _letters(32), "Authorization": f"Bearer {_letters(36)}.{_letters(400)}.{_letters(43)}"}
+"""What the hand-written clients send with each request, as the API asks for; a token has the length of a JWT."""
 
 _COUNTRIES = (
     "US", "CA", "MX", "GB", "DE", "ES", "IT", "FR", "SE", "PL", "NL", "JP", "AU", "SG", "AE", "BR", "IN", "SA"

@@ -76,14 +76,14 @@ class Gate:
 
     def __init__(self, *, clock: Callable[[], float] | None = None) -> None:
         self._clock = clock or (lambda: asyncio.get_running_loop().time())
-        self._opens_at = 0.0
+        self._opens_at = -math.inf
         self._closed_at = -math.inf
         self._refusals = 0
         self._refused_since: float | None = None
 
     @property
     def is_open(self) -> bool:
-        return self._clock() >= self._opens_at
+        return self._closed_at == -math.inf or self._clock() >= self._opens_at
 
     def close_for(self, seconds: float) -> None:
         """Closes the gate; a gate that is closed for longer stays so."""

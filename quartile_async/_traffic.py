@@ -76,9 +76,8 @@ class Traffic:
 
     def note(self, signal: Signal, *, sent_at: float, headers: Mapping[str, str] | None = None) -> None:
         """A request sent at that time has met with this; not for what is limited."""
-        now = self._now()
         if signal is Signal.CONGESTED:
-            self.slots.congested(sent_at=sent_at, now=now)
+            self.slots.congested(sent_at=sent_at, now=self._now())
         if signal is not Signal.THROUGH:
             self.outage.failed()
         else:

@@ -203,20 +203,20 @@ class Transport:
                 raise
             except (TransportError, ProtocolError, APIError) as error:  # no token is to be had
                 return Attempt(error=self._without_secrets(error, request.tokens.secrets), held=held)
-            held += self._now() - arrived
-            attempt = await self._tried(request, token, refused)
+            sent_at = self._now()
+            held += sent_at - arrived
+            attempt = await self._tried(request, token, refused, sent_at)
             if request.delivery.left:
                 await anyio.lowlevel.checkpoint()  # which raises: what the answer says has been learned
             if attempt is not None:
                 attempt.held = held
                 return attempt
 
-    async def _tried(self, request: Request[R], token: str, refused: set[str]) -> Attempt[R] | None:
+    async def _tried(self, request: Request[R], token: str, refused: set[str], sent_at: float) -> Attempt[R] | None:
         """What came of sending a request once; None where it is to be sent again at once, in its turn.
 
         `refused`: the tokens that were refused for it so far; kept up to date.
         """
-        sent_at = self._now()
         try:
             answer = await self._exchanged(request, token)
             if answer.status < HTTPStatus.MULTIPLE_CHOICES:
