@@ -23,6 +23,9 @@ from ._waiting import HOPELESS, BatchGivenUpError, BatchWait
 
 Results: TypeAlias = list[ItemResult[Any]]
 
+LAST_MOMENT = 2.0
+"""Seconds that a submit on the wire gets to reveal its batch's id when the upload is left."""
+
 logger = logging.getLogger("quartile_async")
 
 REFUSED_AS_A_WHOLE = (HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
@@ -84,9 +87,24 @@ class BatchRun:
         finally:
             self._remember_what_was_left()
 
-    def leave(self) -> None:
-        """The upload is left: nothing more is sent, and what is on the wire gets a moment."""
-        self._delivery.leave()
+    def leave(self, task: asyncio.Task[None]) -> None:
+        """The upload is left: ends the task that this runs in, and sends no more.
+
+        A submit on the wire gets a moment, since its answer has the batch's id.
+        """
+        self._delivery.is_left = True
+        if self._delivery.is_under_way:
+            # aiohttp writes the body in a task of its own: one that is about to start does so within a turn.
+            asyncio.get_running_loop().call_soon(self._end, task)
+        else:
+            task.cancel()
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        if self._delivery.on_the_wire:
+            moment = asyncio.get_running_loop().call_later(LAST_MOMENT, task.cancel)
+            task.add_done_callback(lambda _: moment.cancel())
+        else:
+            task.cancel()
 
     @property
     def unaccounted(self) -> Results:

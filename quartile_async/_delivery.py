@@ -3,18 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
-
-import anyio.lowlevel
+from dataclasses import dataclass
 
 from ._errors import QuartileError
-
-R = TypeVar("R")
-
-LAST_MOMENT = 2.0
-"""Seconds that a submit on the wire gets to reveal its batch's id when the upload is left."""
 
 
 @dataclass(slots=True)
@@ -22,21 +13,31 @@ class Delivery:
     """A submit while it is under way.
 
     Attributes:
+        is_under_way: a try has begun, and has not ended.
         on_the_wire: its body has begun to go out, and no answer has come.
         in_doubt: an earlier try may have arrived.
         batch_id: the id of the batch, once an answer has told it.
-        left: the upload has been left; nothing more may be sent.
+        is_left: the upload has been left: nothing more may be sent.
     """
 
+    is_under_way: bool = False
     on_the_wire: bool = False
     in_doubt: bool = False
     batch_id: str | None = None
-    left: bool = False
-    _shelter: anyio.CancelScope | None = field(default=None, repr=False)
+    is_left: bool = False
 
     @property
     def may_have_arrived(self) -> bool:
         return self.on_the_wire or self.in_doubt
+
+    def begins(self) -> None:
+        """A try begins.
+
+        Raises:
+            CancelledError: the upload has been left.
+        """
+        self.check_not_left()
+        self.is_under_way = True
 
     def goes_out(self) -> None:
         """The body has begun to go out."""
@@ -44,29 +45,10 @@ class Delivery:
 
     def ended(self, error: QuartileError | None) -> None:
         """A try has ended."""
-        self.on_the_wire = False
+        self.is_under_way = self.on_the_wire = False
         self.in_doubt = self.in_doubt or (error is not None and error.may_have_been_sent)
 
-    async def sheltered(self, exchange: Coroutine[Any, Any, R]) -> R:
-        """Awaits an exchange that the upload's cancellation does not reach: `leave` ends it, after a moment."""
-        if self.left:
-            exchange.close()
-        else:
-            with anyio.CancelScope(shield=True) as self._shelter:
-                return await exchange
-        await anyio.lowlevel.checkpoint()  # which raises: an upload that was left has been cancelled
-        raise AssertionError("not reached")
-
-    def leave(self) -> None:
-        """The upload is left. What is on the wire gets a moment, for its answer has the batch's id."""
-        self.left = True
-        # aiohttp writes the body in a task of its own: one that is about to start does so within a turn.
-        asyncio.get_running_loop().call_soon(self._limit)
-
-    def _limit(self) -> None:
-        if self._shelter is None:
-            return  # nothing was sent yet
-        if self.on_the_wire:
-            self._shelter.deadline = anyio.current_time() + LAST_MOMENT
-        else:
-            self._shelter.cancel()
+    def check_not_left(self) -> None:
+        """Ends the task of an upload that has been left, as its cancellation would."""
+        if self.is_left:
+            raise asyncio.CancelledError

@@ -1,4 +1,4 @@
-"""The one task that an upload runs in: it owns the task group, so that no generator and no client has to."""
+"""The one task that an upload runs in: it owns the task groups, so that no generator and no client has to."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import anyio
-import anyio.abc
 
 from ._batch import BatchRun, BatchTools, Results
 from ._errors import QuartileError
@@ -55,10 +54,10 @@ class Supervisor:
         )
         self._recorder = tools.batch.recorder
         self._recorder.on_failure = self.fail
-        self._runs: set[BatchRun] = set()
-        self._in_flight: set[object] = set()
+        self._runs: dict[BatchRun, asyncio.Task[None]] = {}
+        self._in_flight: dict[object, ReadyChunk] = {}
         self._task: asyncio.Task[None] | None = None
-        self._everything: anyio.CancelScope | None = None
+        self._opening: anyio.CancelScope | None = None
         self._feeding: anyio.CancelScope | None = None
         self._stopped = False
         self.left = False
@@ -107,18 +106,22 @@ class Supervisor:
 
     def _cancel(self) -> None:
         self._stopped = True
-        for run in self._runs:
-            run.leave()
-        if self._everything is not None:
-            self._everything.cancel()
+        for scope in (self._opening, self._feeding):
+            if scope is not None:
+                scope.cancel()
+        for run, task in self._runs.items():
+            run.leave(task)
 
     async def _run(self) -> None:
         try:
-            with anyio.CancelScope() as self._everything:
-                async with anyio.create_task_group() as batches:
-                    if not self._stopped and await self._open_journal():
-                        await self._feed(batches)
+            # asyncio's own group: one of anyio costs a batch four times as much. What may end early is told so by
+            # name (`BatchRun.leave`); a group that is cancelled as a whole could not wait for a submit on the wire.
+            async with asyncio.TaskGroup() as batches:
+                if not self._stopped and await self._open_journal():
+                    await self._feed(batches)
         finally:
+            for borrower in list(self._in_flight):  # of what was cancelled before it had begun
+                self._settle(borrower)
             self.intake.forget_waiting()
             with anyio.CancelScope(shield=True):
                 await self._close_journal()
@@ -126,11 +129,12 @@ class Supervisor:
 
     async def _open_journal(self) -> bool:
         try:
-            await self._recorder.open()
+            with anyio.CancelScope() as self._opening:
+                await self._recorder.open()
+                return True
         except Exception as error:  # noqa: BLE001  # also of a journal of somebody's own
             self.error = error
-            return False
-        return True
+        return False
 
     async def _close_journal(self) -> None:
         whole = self.intake.exhausted and not self._runs and self.error is None
@@ -139,7 +143,7 @@ class Supervisor:
         except Exception as error:  # noqa: BLE001  # also of a journal of somebody's own
             self.error = self.error or error
 
-    async def _feed(self, batches: anyio.abc.TaskGroup) -> None:
+    async def _feed(self, batches: asyncio.TaskGroup) -> None:
         with anyio.CancelScope() as self._feeding:
             async with anyio.create_task_group() as reading:
                 reading.start_soon(self._read, name="quartile_async reader")
@@ -159,7 +163,7 @@ class Supervisor:
         self.error = self.error or error
         self.stop()
 
-    async def _dispatch(self, batches: anyio.abc.TaskGroup) -> None:
+    async def _dispatch(self, batches: asyncio.TaskGroup) -> None:
         """Starts batches until the input is used up: one task for a chunk, and only once it has a slot."""
         while not self.intake.exhausted and not self._stopped:
             self._wake.clear()
@@ -176,11 +180,10 @@ class Supervisor:
                 ready.chunk,
                 self._tools.batch,
                 deliver=functools.partial(self._deliver, ready),
-                settled=functools.partial(self._settle, ready, borrower),
+                settled=functools.partial(self._settle, borrower),
             )
-            self._runs.add(run)
-            self._in_flight.add(borrower)
-            batches.start_soon(self._run_batch, run, ready, borrower, name="quartile_async batch")
+            self._in_flight[borrower] = ready
+            self._runs[run] = batches.create_task(self._run_batch(run, borrower), name="quartile_async batch")
 
     def _take_ready(self) -> ReadyChunk | None:
         try:
@@ -189,19 +192,18 @@ class Supervisor:
             self.fail(error)
             return None
 
-    async def _run_batch(self, run: BatchRun, ready: ReadyChunk, borrower: object) -> None:
+    async def _run_batch(self, run: BatchRun, borrower: object) -> None:
         try:
             await run.run()
-            self._runs.discard(run)
+            del self._runs[run]
         except Exception as error:  # noqa: BLE001  # whatever it is, it ends this upload and reaches its consumer
             self.fail(error)
         finally:
-            self._settle(ready, borrower)
+            self._settle(borrower)
 
-    def _settle(self, ready: ReadyChunk, borrower: object) -> None:
+    def _settle(self, borrower: object) -> None:
         """Makes way for the next batch, and for newer writes of its keys."""
-        if borrower in self._in_flight:
-            self._in_flight.remove(borrower)
+        if (ready := self._in_flight.pop(borrower, None)) is not None:
             self._tools.slots.give_back(borrower)
             self._tools.batch.order.leave(ready.ticket)
 

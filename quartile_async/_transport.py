@@ -10,8 +10,6 @@ from http import HTTPStatus
 from os.path import commonprefix
 from typing import Any, Generic, TypeVar
 
-import anyio.lowlevel
-
 from ._answers import Answer, UnusableAnswerError, error_of, is_about_the_key, words_of
 from ._auth import MOST_RENEWALS, Tokens
 from ._delivery import Delivery
@@ -206,8 +204,7 @@ class Transport:
             sent_at = self._now()
             held += sent_at - arrived
             attempt = await self._tried(request, token, refused, sent_at)
-            if request.delivery.left:
-                await anyio.lowlevel.checkpoint()  # which raises: what the answer says has been learned
+            request.delivery.check_not_left()  # what the answer says has been learned
             if attempt is not None:
                 attempt.held = held
                 return attempt
@@ -290,15 +287,14 @@ class Transport:
         self._traffic.note(signal, sent_at=sent_at)
 
     async def _exchanged(self, request: Request[Any], token: str) -> Answer:
-        exchange = self._http.exchange(
+        request.delivery.begins()
+        answer = await self._http.exchange(
             request.method,
             request.path,
             headers={"Authorization": f"Bearer {token}"},
             body=request.body,
             goes_out=request.delivery.goes_out,
         )
-        shelters = request.submits and request.patient
-        answer = await (request.delivery.sheltered(exchange) if shelters else exchange)
         body = answer.body
         for secret in {self._secret_key, token, *request.tokens.secrets}:
             if len(secret) >= TELLING:  # a shorter one might be a word of the answer

@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
-from quartile_async import MASTERLIST, ClientClosedError, QuartileClient, Upload
+from quartile_async import MASTERLIST, ClientClosedError, LoginAuth, QuartileClient, Upload
 from quartile_async.emulator import Emulator, Fault
 
 from .conftest import client_for, item, items, nothing_is_left, until
@@ -120,6 +120,58 @@ async def test_leaving_while_a_submit_is_on_the_wire_learns_its_batchs_id(way: W
             assert upload.unaccounted
     assert known <= {batch.id for batch in emulator.batches}
     assert len(emulator.batches) - 1 <= len(known), "each batch that the server took is known"
+
+
+REFUSALS = {
+    "the token": (401, {"statusCode": 401, "message": "The token has expired."}),
+    "an item": (422, {"detail": [{"loc": ["body", 0, "asin"], "msg": "no", "type": "value_error"}]}),
+    "the whole": (422, {"detail": "no"}),
+    "too many": (429, {"message": "Rate limit is exceeded. Try again in 1 seconds."}),
+    "not now": (503, {"message": "busy"}),
+}
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+@pytest.mark.parametrize("way", [by_cancellation, by_closing_the_client])
+async def test_nothing_more_is_sent_when_the_submit_on_the_wire_is_refused_after_leaving(
+    way: Way, refusal: str
+) -> None:
+    status, body = REFUSALS[refusal]
+    async with Emulator(processing=0.0) as emulator:
+        emulator.add(Fault(on="submit", times=None, delay=0.3, status=status, body=body))
+        auth = LoginAuth(emulator.username, emulator.password)
+        async with nothing_is_left(emulator), client_for(emulator, auth=auth, max_in_flight=2) as client:
+            upload = client.upload(MASTERLIST, items(2_000))
+            await way(client, upload, lambda: sum(each.kind == "submit" for each in emulator.requests) == 2)
+            asked = len(emulator.requests)
+            assert upload.unaccounted
+            assert sum(result.not_sent for result in upload.unaccounted) >= len(upload.unaccounted) - (
+                200 if refusal == "not now" else 0
+            )
+    assert len(emulator.requests) == asked
+
+
+async def test_a_submit_on_the_wire_is_given_no_more_than_a_moment() -> None:
+    async with Emulator() as emulator:
+        emulator.add(Fault(on="submit", times=None, delay=30.0))
+        async with nothing_is_left(emulator), client_for(emulator, max_in_flight=2) as client:
+            upload = client.upload(MASTERLIST, items(300))
+            started = asyncio.get_running_loop().time()
+            await by_cancellation(client, upload, lambda: len(emulator.requests) >= 2)
+            assert 2.0 <= asyncio.get_running_loop().time() - started < 10.0
+            in_doubt = [result for result in upload.unaccounted if not result.not_sent]
+            assert [result.batch_id for result in in_doubt] == [None] * 200
+            assert "may have taken it" in in_doubt[0].message
+
+
+async def test_a_submit_of_ones_own_ends_at_once_when_it_is_cancelled() -> None:
+    async with Emulator() as emulator:
+        emulator.add(Fault(on="submit", times=None, delay=30.0))
+        async with nothing_is_left(emulator), client_for(emulator) as client:
+            started = asyncio.get_running_loop().time()
+            with anyio.move_on_after(0.2):
+                await client.submit(MASTERLIST, items(3))
+            assert asyncio.get_running_loop().time() - started < 1.5, "sooner than an upload's moment"
 
 
 @pytest.mark.parametrize("way", [by_cancellation, by_a_cancel_scope, by_a_timeout, by_closing_the_client])
