@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -227,8 +228,10 @@ def told_by(module: str, server: Server, *options: object) -> dict[str, Any]:
     return told
 
 
-def run_python(name: str, arguments: Sequence[str], *, limit: float) -> str:
-    """What Python prints, given these arguments.
+def run_python(
+    name: str, arguments: Sequence[str], *, limit: float, environment: Mapping[str, str] | None = None
+) -> str:
+    """What Python prints, given these arguments, and these variables beside those that are set.
 
     Raises:
         BenchmarkError: it failed, or has not ended after so many seconds.
@@ -237,6 +240,7 @@ def run_python(name: str, arguments: Sequence[str], *, limit: float) -> str:
         done = subprocess.run(
             [sys.executable, *arguments],
             cwd=ROOT,
+            env={**os.environ, **(environment or {})},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

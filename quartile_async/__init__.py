@@ -3,6 +3,7 @@
 __version__ = "0.1.0"
 
 import logging
+from typing import TYPE_CHECKING
 
 from ._account import Account
 from ._client import QuartileClient
@@ -22,11 +23,14 @@ from ._errors import (
     TransportError,
 )
 from ._journal import Journal
-from ._resources import MASTERLIST, UNMANAGED_ASINS, UNMANAGED_CAMPAIGNS, MasterlistItem, Resource
+from ._resources import UNMANAGED_ASINS, UNMANAGED_CAMPAIGNS, Resource
 from ._results import BatchStatus, ItemResult, Outcome, Progress, Summary
 from ._token_store import FileTokenStore, TokenStore
 from ._tokens import StoredTokens
 from ._upload import Upload
+
+if TYPE_CHECKING:
+    from ._masterlist import MASTERLIST, MasterlistItem
 
 __all__ = [
     "MASTERLIST",
@@ -65,10 +69,21 @@ __all__ = [
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 
+def __getattr__(name: str) -> object:
+    if name not in ("MASTERLIST", "MasterlistItem"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import _masterlist  # when it is asked for: see there
+
+    for each in ("MASTERLIST", "MasterlistItem"):
+        globals()[each] = getattr(_masterlist, each)
+    _show_public_names()
+    return globals()[name]
+
+
 def _show_public_names() -> None:
     """Users see, and pickle, the public names."""
     for name in __all__:
-        if isinstance(value := globals()[name], type):
+        if isinstance(value := globals().get(name), type):
             value.__module__ = __name__
 
 

@@ -14,12 +14,11 @@ from ._chunking import CHUNK_SIZE
 from ._delivery import Delivery
 from ._errors import ConfigurationError, ProtocolError
 from ._journal import Journal, Subject
-from ._journal_thread import FileJournal
 from ._json import encoded
 from ._ordering import KeyOrder
 from ._polling import Poller
 from ._recording import Recorder
-from ._resources import MASTERLIST, Resource
+from ._resources import Resource
 from ._results import BatchStatus
 from ._supervisor import Supervisor, UploadTools
 from ._upload import Upload
@@ -117,18 +116,26 @@ class Account:
         self._shared.check_open()
         return await self._api.submit(resource, _one_batch(resource, items), len(items), Delivery())
 
-    async def get_batch(self, batch_id: str, resource: Resource[Any] = MASTERLIST) -> BatchStatus:
+    async def get_batch(self, batch_id: str, resource: Resource[Any] | None = None) -> BatchStatus:
         """Asks for a batch once.
+
+        Args:
+            batch_id: the id that the submit gave.
+            resource: where it was submitted; None: the masterlist.
 
         Raises:
             ConfigurationError: the id is not a plain token.
             QuartileError: there was no usable answer.
         """
         self._shared.check_open()
-        return await self._api.get_batch(_known_id(batch_id), resource)
+        return await self._api.get_batch(_known_id(batch_id), resource or _masterlist())
 
-    async def wait(self, batch_id: str, resource: Resource[Any] = MASTERLIST) -> BatchStatus:
+    async def wait(self, batch_id: str, resource: Resource[Any] | None = None) -> BatchStatus:
         """Asks for a batch until it has ended.
+
+        Args:
+            batch_id: the id that the submit gave.
+            resource: where it was submitted; None: the masterlist.
 
         Raises:
             ConfigurationError: the id is not a plain token.
@@ -136,7 +143,7 @@ class Account:
             QuartileError: there was no usable answer.
         """
         self._shared.check_open()
-        return await self._wait_for(resource).until_finished(_known_id(batch_id))
+        return await self._wait_for(resource or _masterlist()).until_finished(_known_id(batch_id))
 
     def _subject_of(self, resource: Resource[Any]) -> Subject:
         return Subject(
@@ -153,6 +160,12 @@ class Account:
         return self._shared.orders.setdefault((self._account, resource.path), KeyOrder())
 
 
+def _masterlist() -> Resource[Any]:
+    from ._masterlist import MASTERLIST  # made when it is needed
+
+    return MASTERLIST
+
+
 def _loop_time() -> float:
     return asyncio.get_running_loop().time()
 
@@ -161,6 +174,8 @@ def _journal_of(journal: Any) -> Journal | None:
     if journal is None or isinstance(journal, Journal):
         return journal
     if isinstance(journal, str | os.PathLike) and os.fspath(journal):
+        from ._journal_thread import FileJournal  # which needs SQLite
+
         return FileJournal(journal)
     raise ConfigurationError(f"journal={journal!r} is neither the path of a file nor a Journal.")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 from collections import Counter
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from itertools import chain, groupby
 from operator import attrgetter
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
-from pydantic import TypeAdapter
+import pydantic
 from pydantic_core import PydanticSerializationError, to_json
 
 from ._results import ItemResult, Outcome
@@ -173,7 +174,11 @@ class Journal(Protocol):
         ...
 
 
-_COLUMNS = TypeAdapter(list[Any])
+@functools.cache
+def _columns() -> pydantic.TypeAdapter[list[Any]]:
+    return pydantic.TypeAdapter(list[Any])
+
+
 _PACKED_FIELDS = ("outcome", "message", "process", "id", "batch_id", "not_sent", "resent")
 _packed_fields = attrgetter(*_PACKED_FIELDS)
 
@@ -201,7 +206,7 @@ def unpacked(content: bytes, indexes: Sequence[int], items: Sequence[Any], *, pl
     Raises:
         ValueError: it is not what was packed.
     """
-    columns = _COLUMNS.validate_json(content)
+    columns = _columns().validate_json(content)
     if len(columns) != len(_PACKED_FIELDS) or any(len(column) not in (1, of) for column in columns):
         raise ValueError("these are not the results of so many items")
     outcome, *others = ((column * of if len(column) == 1 else column)[places] for column in columns)
@@ -219,7 +224,7 @@ def outcomes_of(content: bytes, of: int) -> Counter[str]:
     Raises:
         ValueError: it is not what was packed.
     """
-    words, *_ = _COLUMNS.validate_json(content)
+    words, *_ = _columns().validate_json(content)
     return Counter(words * of if len(words) == 1 else words)
 
 

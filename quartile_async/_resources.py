@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
+from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
-from pydantic_core import PydanticCustomError
+import pydantic
 
 from ._errors import ConfigurationError
 
@@ -17,10 +16,6 @@ _PATH = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9._~-]*(/[A-Za-z0-9_~-][A-Za-z0-9._~
 
 OWN_FIELDS = ("id", "status")
 """What the server adds to a row; not part of any natural key (contract, "Ask for a batch")."""
-
-CountryCode = Literal[
-    "US", "CA", "MX", "GB", "DE", "ES", "IT", "FR", "SE", "PL", "NL", "JP", "AU", "SG", "AE", "BR", "IN", "SA"
-]  # fmt: skip
 
 
 @dataclass(frozen=True, init=False)
@@ -77,7 +72,7 @@ def _plain_path(path: str) -> str:
 
 
 def _model(item: Any) -> Any:
-    if item is not None and not (isinstance(item, type) and issubclass(item, BaseModel)):
+    if item is not None and not (isinstance(item, type) and issubclass(item, pydantic.BaseModel)):
         raise ConfigurationError(f"item={item!r} is not a pydantic model. Give a subclass of BaseModel, or None.")
     return item
 
@@ -100,39 +95,5 @@ def wire_name(name: str, field: Any) -> str:
     return str(field.serialization_alias or field.alias or name)
 
 
-def _no_truth_value(value: Any) -> Any:
-    # In lax mode pydantic reads True as 1.0, which would pass as a target of 1 %.
-    if isinstance(value, bool):
-        raise PydanticCustomError("float_type", "Input should be a valid number, not a truth value")
-    return value
-
-
-# A number is taken by the first branch, which costs no call into Python; numbers in strings, as csv.DictReader
-# gives them, by the second.
-Percentage = Annotated[
-    Annotated[float, Field(strict=True, ge=1.0, allow_inf_nan=False)]
-    | Annotated[float, Field(ge=1.0, allow_inf_nan=False), BeforeValidator(_no_truth_value)],
-    Field(union_mode="left_to_right"),
-]
-
-
-class MasterlistItem(BaseModel):
-    """A target ACoS for one product in one marketplace (contract, "Submit a batch").
-
-    Attributes:
-        asin: at least 3 characters.
-        countryCode: the marketplace.
-        percACoS: the target ACoS in percent, at least 1.0: 27.5 means 27.5 %.
-    """
-
-    # An instance that was changed after it was made is checked again: nothing is sent unchecked.
-    model_config: ClassVar[ConfigDict] = ConfigDict(revalidate_instances="always", extra="ignore")
-
-    asin: Annotated[str, Field(min_length=3)]
-    countryCode: CountryCode
-    percACoS: Percentage
-
-
-MASTERLIST: Resource[MasterlistItem] = Resource("process/masterlist", item=MasterlistItem, key=("asin", "countryCode"))
 UNMANAGED_ASINS: Resource[dict[str, Any]] = Resource("unmanaged/asins")
 UNMANAGED_CAMPAIGNS: Resource[dict[str, Any]] = Resource("unmanaged/campaigns")

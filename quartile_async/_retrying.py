@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Generic, TypeVar
 
-import backoff
-
 from ._answers import LongPauseError, UnusableEndError
 from ._errors import APIError, ProtocolError, QuartileError, TransportError
 
@@ -128,6 +126,8 @@ def is_worth_another_try(error: QuartileError | None, *, may_send_again: bool) -
 
 def waits(budget: RetryBudget) -> Generator[float, Attempt[Any], None]:
     """Seconds before each further try, given the try before it: full jitter, upwards from a pause that was named."""
+    import backoff
+
     longest = BASE
     attempt = yield 0.0
     while True:
@@ -164,7 +164,9 @@ async def retried(
 
     if not goes_on(first):
         return first
-    # The first try is made without backoff, which costs as much as a small request.
+    # The first try is made without backoff, which costs as much as a small request, and is imported late for that.
+    import backoff
+
     made = [first]
 
     async def attempt() -> Attempt[R]:

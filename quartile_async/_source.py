@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
@@ -9,7 +10,6 @@ from itertools import islice
 from typing import Any
 
 import anyio
-import anyio.lowlevel
 
 
 class Source:
@@ -38,7 +38,7 @@ class Source:
         # Not `extend`, which does not promise to keep what was read before an error.
         deque(map(into.append, islice(self.items, count)), maxlen=0)
         # Reading never waits here; without this, other tasks would stand still for as long as there is room.
-        await anyio.lowlevel.checkpoint()
+        await asyncio.sleep(0)
 
     async def aclose(self) -> None:
         if inspect.isasyncgen(self.items):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import logging
 import math
 import os
@@ -13,15 +14,17 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import anyio
 import anyio.to_thread
-import filelock
-from pydantic import TypeAdapter
+import pydantic
 from pydantic_core import to_json
 
 from ._tokens import StoredTokens, checked_secret
+
+if TYPE_CHECKING:
+    import filelock
 
 VERSION: Literal[1] = 1
 LOOK_EVERY = 0.05
@@ -93,6 +96,8 @@ class FileTokenStore:
 
     @asynccontextmanager
     async def lock(self) -> AsyncIterator[None]:
+        import filelock  # not needed by most, and slow to import
+
         # A new one each time: one that is held already would be entered again by anyone who shares it. Never waited
         # for in a thread: two clients of one process would use up the threads that release it.
         lock = filelock.FileLock(f"{self._path}.lock", mode=0o600, thread_local=False)
@@ -112,6 +117,8 @@ class FileTokenStore:
 
 
 def _taken(lock: filelock.BaseFileLock) -> bool:
+    import filelock
+
     folder = Path(lock.lock_file).parent
     if not folder.is_dir():  # filelock would make it, open to others as the umask has it
         raise FileNotFoundError(errno.ENOENT, "There is no such folder", str(folder))
@@ -128,13 +135,15 @@ class _Content:
     tokens: StoredTokens
 
 
-_CONTENT = TypeAdapter(_Content)
+@functools.cache  # not made at import: that takes longer than importing this
+def _content() -> pydantic.TypeAdapter[_Content]:
+    return pydantic.TypeAdapter(_Content)
 
 
 def _read(content: bytes) -> StoredTokens:
     """Raises ValueError where the content of a file is no token store."""
     # From JSON, because strictly a dict in Python is no dataclass.
-    tokens = _CONTENT.validate_json(content, strict=True).tokens
+    tokens = _content().validate_json(content, strict=True).tokens
     checked_secret(tokens.access_token, "access token")
     if tokens.refresh_token is not None:
         checked_secret(tokens.refresh_token, "refresh token")

@@ -12,7 +12,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-from pydantic import BaseModel
+import pydantic
 
 from ._batch import Results
 from ._errors import AlreadyStartedError, ConfigurationError
@@ -221,7 +221,7 @@ def checked_items(items: Any) -> Any:
     Raises:
         ConfigurationError: it is one item, a text, or cannot be iterated.
     """
-    if isinstance(items, Mapping | str | bytes | BaseModel):
+    if isinstance(items, Mapping | str | bytes | pydantic.BaseModel):
         raise ConfigurationError(
             f"The items are a single {type(items).__name__}. Give an iterable, or an async iterable, of mappings "
             "or models."

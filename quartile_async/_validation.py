@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+import pydantic
+from pydantic_core import ErrorDetails, ValidationError
 
 from ._keys import Key, row_keys
 from ._resources import Resource
@@ -115,7 +115,7 @@ def _plain(item: Any, problems: dict[int, str], position: int) -> Any:
         return item
     if isinstance(item, Exception):
         problems[position] = str(item) or type(item).__name__
-    elif isinstance(item, BaseModel):
+    elif isinstance(item, pydantic.BaseModel):
         try:
             return item.model_dump(by_alias=True, warnings=False)
         except Exception as error:  # noqa: BLE001  # a user's own serializer may raise anything

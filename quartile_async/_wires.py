@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
-from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter
+import pydantic
 from pydantic_core import CoreConfig, CoreSchema, SchemaValidator, core_schema
 
 Wires: TypeAlias = list[dict[str, Any]]
@@ -13,27 +14,32 @@ Wires: TypeAlias = list[dict[str, Any]]
 ToWires: TypeAlias = Callable[[Sequence[Any]], Wires]
 """Checks items and gives the JSON object of each. Raises ValidationError, or whatever a user's own validator does."""
 
-_json_objects = TypeAdapter(list[dict[str, JsonValue]], config=ConfigDict(allow_inf_nan=False)).validate_python
+
+@functools.cache
+def _json_objects() -> ToWires:
+    config = pydantic.ConfigDict(allow_inf_nan=False)
+    adapter = pydantic.TypeAdapter(list[dict[str, pydantic.JsonValue]], config=config)
+    return cast("ToWires", adapter.validate_python)
 
 
-def to_wires(model: type[BaseModel] | None) -> ToWires:
+def to_wires(model: type[pydantic.BaseModel] | None) -> ToWires:
     """For items of this model; None: for any JSON objects."""
     if model is None:
-        return cast("ToWires", _json_objects)
+        return _json_objects()
     if (schema := mapping_schema(model)) is not None:
         return cast("ToWires", SchemaValidator(core_schema.list_schema(schema)).validate_python)
-    adapter: TypeAdapter[list[Any]] = TypeAdapter(list[model])  # type: ignore[valid-type]  # known at run time
-    # Its fields may serialize to anything, also to NaN.
-    return lambda items: _json_objects(adapter.dump_python(adapter.validate_python(items), mode="json", by_alias=True))
+    adapter: pydantic.TypeAdapter[list[Any]] = pydantic.TypeAdapter(list[model])  # type: ignore[valid-type]  # known at run time
+    checked = _json_objects()  # its fields may serialize to anything, also to NaN
+    return lambda items: checked(adapter.dump_python(adapter.validate_python(items), mode="json", by_alias=True))
 
 
-def mapping_schema(model: type[BaseModel]) -> CoreSchema | None:
+def mapping_schema(model: type[pydantic.BaseModel]) -> CoreSchema | None:
     """A schema that checks what a plain model checks, and gives a dict: half of what an instance costs.
 
     None where the model is not plain: where it has validators, serializers, aliases or settings of its own, or fields
     of other types than JSON has.
     """
-    schema = TypeAdapter(model).core_schema
+    schema: Any = pydantic.TypeAdapter(model).core_schema
     if schema["type"] != "model" or schema.keys() & {"serialization", "strict", "post_init"}:
         return None
     fields, config = schema["schema"], schema.get("config", {})

@@ -61,6 +61,20 @@ def test_importing_the_package_imports_no_extra_and_no_emulator() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
+def test_importing_the_package_loads_neither_what_few_need_nor_a_model() -> None:
+    code = (
+        "import sys, quartile_async;"
+        "unwanted = {'sqlite3', 'filelock', 'backoff', 'pydantic.main', 'quartile_async._masterlist'}&{*sys.modules};"
+        "assert not unwanted, unwanted;"
+        "import pickle; item = quartile_async.MasterlistItem(asin='B01N5IB20Q', countryCode='US', percACoS=25);"
+        "assert pickle.loads(pickle.dumps(item)) == item;"
+        "assert b'_masterlist' not in pickle.dumps(item);"
+        "assert not hasattr(quartile_async, 'Masterlist')"
+    )
+
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
 def test_the_changelog_has_the_version() -> None:
     changelog = (ROOT / "CHANGELOG.md").read_text()
 
@@ -102,8 +116,8 @@ def test_the_emulator_shares_no_code_with_the_client() -> None:
 
 
 FLOORS = [
-    {"_errors", "_results", "_resources", "_source", "_journal_path", "_durations"},
-    {"_journal", "_keys", "_answers", "_delivery", "_pacing", "_polling", "_outage"},
+    {"_errors", "_results", "_resources", "_source", "_journal_path", "_durations", "_json", "_wires"},
+    {"_masterlist", "_journal", "_keys", "_answers", "_delivery", "_pacing", "_polling", "_outage"},
     {"_digests", "_journal_rows", "_validation", "_chunking", "_ordering", "_retrying", "_tokens", "_http"},
     {"_journal_sqlite", "_recording", "_replay", "_matching", "_token_store", "_traffic"},
     {"_credentials", "_journal_thread"},

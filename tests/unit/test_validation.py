@@ -6,18 +6,30 @@ from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, Field, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    computed_field,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 from quartile_async import MASTERLIST, UNMANAGED_ASINS, ConfigurationError, MasterlistItem, Resource
 from quartile_async._json import encoded
 from quartile_async._keys import row_keys
 from quartile_async._validation import Checked, codec_for
+from quartile_async._wires import mapping_schema
 
 GOOD: dict[str, Any] = {"asin": "B01N5IB20Q", "countryCode": "US", "percACoS": 27.5}
 
@@ -112,6 +124,110 @@ def test_a_users_model_is_checked_again_too_and_goes_out_under_its_aliases() -> 
     assert sent(campaigns, good) == [{"campaignName": "spring", "budget": 1.0}]
     assert set(check(campaigns, good, bad).problems) == {1}
     assert check(campaigns, {"campaignName": "SPRING"}).keys == check(campaigns, good).keys
+
+
+def test_a_users_model_with_what_is_no_finite_number_is_invalid() -> None:
+    campaigns = Resource("unmanaged/campaigns", item=Loose, key="campaignName")
+
+    checked = check(campaigns, {"campaignName": "spring", "budget": float("nan")}, {"campaignName": "summer"})
+
+    assert list(checked.positions) == [1]
+    assert "budget" in checked.problems[0]
+
+
+class Plain(BaseModel):
+    model_config = ConfigDict(str_strip_whitespace=True)
+
+    name: str = Field(min_length=2)
+    kind: Literal["Manual", "Auto", 3] = "Auto"
+    budget: float | None = None
+    clicks: Annotated[int, BeforeValidator(lambda value: 0 if value == "" else value)] = 0
+    paused: bool = False
+
+
+class Upper(Plain):
+    @field_serializer("name")
+    def spell(self, name: str) -> str:
+        return name.upper()
+
+
+class Paired(Plain):
+    @model_validator(mode="after")
+    def check_both(self) -> Paired:
+        if self.paused and self.clicks:
+            raise ValueError("a paused one has no clicks")
+        return self
+
+
+class Computed(Plain):
+    @computed_field  # type: ignore[prop-decorator]  # mypy does not know it
+    @property
+    def label(self) -> str:
+        return f"{self.name}!"
+
+
+class Strict(Plain):
+    model_config = ConfigDict(strict=True)
+
+
+class Open(Plain):
+    model_config = ConfigDict(extra="allow")
+
+
+class Dated(Plain):
+    since: date = date(2026, 1, 1)
+
+
+class Factory(Plain):
+    tag: str = Field(default_factory=lambda: "x")
+
+
+class Marked(Plain):
+    mark: Annotated[str, PlainSerializer(lambda value: f"<{value}>")] = ""
+
+
+class Inner(Plain):
+    inner: Plain | None = None
+
+
+class Opening(Plain):
+    def __init__(self, **values: Any) -> None:
+        super().__init__(**(values | {"name": "always this"}))
+
+
+MODELS = [
+    MasterlistItem, Loose, Plain, Upper, Paired, Computed, Strict, Open, Dated, Factory, Marked, Inner, Opening
+]  # fmt: skip
+
+
+def test_only_models_that_do_nothing_of_their_own_are_checked_as_mappings() -> None:
+    assert [model for model in MODELS if mapping_schema(model) is not None] == [MasterlistItem, Plain]
+
+
+values = st.sampled_from(
+    ["Manual", "Auto", 3, " ab ", "", "7", 7, 7.5, "7.5", None, True, float("inf"), [], {}, date(2026, 2, 3), b"x"]
+)
+of_plain = st.dictionaries(
+    st.sampled_from(["name", "kind", "budget", "clicks", "paused", "since", "inner", "campaignName", "x"]), values
+).map(lambda fields: {"name": "some", "campaignName": "some"} | fields)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@given(st.lists(of_plain, max_size=4))
+def test_a_model_means_the_same_however_it_is_checked(model: type[BaseModel], items: list[dict[str, Any]]) -> None:
+    checked = check(Resource("x", item=model), *items)
+
+    for position, item in enumerate(items):
+        try:
+            expected = model.model_validate(item).model_dump(mode="json", by_alias=True)
+            finite = "inf" not in repr(expected)
+        except ValidationError as error:
+            assert position in checked.problems
+            assert str(error.errors()[0]["loc"][:1] or "").strip("(',)") in checked.problems[position]
+        else:
+            assert finite is (position in checked.positions)
+            if finite:
+                assert checked.wires[list(checked.positions).index(position)] == expected
 
 
 class Kind(enum.Enum):
