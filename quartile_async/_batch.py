@@ -93,13 +93,6 @@ class BatchRun:
         A submit on the wire gets a moment, since its answer has the batch's id.
         """
         self._delivery.is_left = True
-        if self._delivery.is_under_way:
-            # aiohttp writes the body in a task of its own: one that is about to start does so within a turn.
-            asyncio.get_running_loop().call_soon(self._end, task)
-        else:
-            task.cancel()
-
-    def _end(self, task: asyncio.Task[None]) -> None:
         if self._delivery.on_the_wire:
             moment = asyncio.get_running_loop().call_later(LAST_MOMENT, task.cancel)
             task.add_done_callback(lambda _: moment.cancel())

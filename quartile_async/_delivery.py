@@ -13,14 +13,12 @@ class Delivery:
     """A submit while it is under way.
 
     Attributes:
-        is_under_way: a try has begun, and has not ended.
         on_the_wire: its body has begun to go out, and no answer has come.
         in_doubt: an earlier try may have arrived.
         batch_id: the id of the batch, once an answer has told it.
         is_left: the upload has been left: nothing more may be sent.
     """
 
-    is_under_way: bool = False
     on_the_wire: bool = False
     in_doubt: bool = False
     batch_id: str | None = None
@@ -30,25 +28,21 @@ class Delivery:
     def may_have_arrived(self) -> bool:
         return self.on_the_wire or self.in_doubt
 
-    def begins(self) -> None:
-        """A try begins.
+    def goes_out(self) -> None:
+        """The body begins to go out.
 
         Raises:
-            CancelledError: the upload has been left.
+            CancelledError: it must not; the upload has been left.
         """
         self.check_not_left()
-        self.is_under_way = True
-
-    def goes_out(self) -> None:
-        """The body has begun to go out."""
         self.on_the_wire = True
 
     def ended(self, error: QuartileError | None) -> None:
         """A try has ended."""
-        self.is_under_way = self.on_the_wire = False
+        self.on_the_wire = False
         self.in_doubt = self.in_doubt or (error is not None and error.may_have_been_sent)
 
     def check_not_left(self) -> None:
-        """Ends the task of an upload that has been left, as its cancellation would."""
+        """Raises CancelledError where the upload has been left: ends its task, as its cancellation would."""
         if self.is_left:
             raise asyncio.CancelledError

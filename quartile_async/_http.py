@@ -27,7 +27,7 @@ class TimedOutError(TransportError):
 
 
 class _Body(aiohttp.BytesPayload):
-    """A body that tells when it begins to go out."""
+    """A body that tells when it begins to go out; what is told may prevent it by an exception."""
 
     def __init__(self, value: bytes, goes_out: Callable[[], object]) -> None:
         super().__init__(b"", content_type="application/json")

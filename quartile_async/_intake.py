@@ -54,6 +54,8 @@ class Intake:
     Room is counted in chunks: each chunk that has left the input and whose results the consumer has not had
     counts as a full one, however small it is, and so does each group of rejected items.
 
+    `in_line` tells how many uploads wait for a slot.
+
     Items that an earlier run has read come first. Until they all are seen to be the same, nothing is sent, unless
     there are so many to send among them that there is no room for more.
     """
@@ -67,6 +69,7 @@ class Intake:
         recorder: Recorder,
         max_in_flight: int,
         linger: float,
+        in_line: Callable[[], int],
         hand_over: Callable[[Results, Parcel], object],
         wake: Callable[[], object],
         may_read: Callable[[], Awaitable[object]],
@@ -77,6 +80,7 @@ class Intake:
         self._recorder = recorder
         self._room = (max_in_flight + CHUNKS_AHEAD) * CHUNK_SIZE
         self._linger = linger
+        self._in_line = in_line
         self._hand_over = hand_over
         self._wake = wake
         self._may_read = may_read
@@ -310,7 +314,12 @@ class Intake:
 
     def _has_room(self) -> bool:
         held = self._parcels * CHUNK_SIZE + self._chunker.held_items + self._chunker.missing
-        return held <= self._room and len(self._waiting) < CHUNKS_AHEAD
+        return held <= self._room and len(self._waiting) < CHUNKS_AHEAD and self._may_read_ahead()
+
+    def _may_read_ahead(self) -> bool:
+        # Where many uploads wait in line for a slot, each has its turn seldom, and what all of them hold adds up.
+        in_line = self._in_line()
+        return in_line <= 1 or sum(ready.ticket.ready for ready in self._waiting) < max(1, CHUNKS_AHEAD // in_line)
 
     def _is_overdue(self) -> bool:
         # Without room it is the consumer that is slow, not the input: the open chunk can still fill up.

@@ -32,6 +32,8 @@ class Slots:
     def __init__(self, limit: int) -> None:
         self.limit: int = limit
         self._limiter = anyio.CapacityLimiter(limit)
+        self.in_line: int = 0
+        """How many wait for a slot."""
         self._allowance = float(limit)
         self._lowered_at = -math.inf
 
@@ -49,7 +51,11 @@ class Slots:
         try:
             self._limiter.acquire_on_behalf_of_nowait(borrower)  # spared a turn of the loop; nobody is overtaken
         except anyio.WouldBlock:
-            await self._limiter.acquire_on_behalf_of(borrower)
+            self.in_line += 1
+            try:
+                await self._limiter.acquire_on_behalf_of(borrower)
+            finally:
+                self.in_line -= 1
 
     def give_back(self, borrower: object) -> None:
         self._limiter.release_on_behalf_of(borrower)

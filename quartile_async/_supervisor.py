@@ -48,6 +48,7 @@ class Supervisor:
             recorder=tools.batch.recorder,
             max_in_flight=tools.slots.limit,
             linger=tools.linger,
+            in_line=lambda: tools.slots.in_line,
             hand_over=self.outbox.put,
             wake=self._wake.set,
             may_read=tools.batch.api.traffic.outage.over,

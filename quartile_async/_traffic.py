@@ -11,12 +11,17 @@ from http import HTTPStatus
 from ._outage import Outage
 from ._pacing import Gate, Slots
 from ._retrying import RetryBudget
+from ._turns import Turns
 
 LONGEST_HINT = 60.0
 """Seconds; a hint that no request is left closes the gate for no longer. A 429 would."""
 
 MOST_PRICE = 64.0
 """What a poll is worth at most, in the usual prices, when requests are scarce: then waits are 8 times as long."""
+
+
+ANSWERS_IN_A_TURN = 3
+"""How many large answers are read in one turn of the event loop."""
 
 
 class Signal(enum.Enum):
@@ -59,7 +64,7 @@ def requests_left(headers: Mapping[str, str]) -> tuple[float, float] | None:
 
 
 class Traffic:
-    """The slots, the gate, the outage and the retry budget of one client, kept by what its requests meet.
+    """The slots, the gate, the outage, the retry budget and the turns of one client, kept by what its requests meet.
 
     Attributes:
         poll_price: what a poll is worth, in the usual prices; more than 1 where requests are scarce.
@@ -70,6 +75,8 @@ class Traffic:
         self.gate: Gate = Gate()
         self.outage: Outage = Outage(outage_limit)
         self.budget: RetryBudget = RetryBudget()
+        # One upload is cheaper with few, full turns of the loop; with many at once, each turn is full as it is.
+        self.turns: Turns = Turns(lambda: 1 if self.slots.in_line > 1 else ANSWERS_IN_A_TURN)
         self.poll_price: float = 1.0
         self._raised_at = -math.inf
         self._outage_limit = outage_limit

@@ -25,6 +25,9 @@ R = TypeVar("R")
 logger = logging.getLogger("quartile_async")
 
 
+LARGE = 4096
+"""Bytes; an answer with less is read at once."""
+
 TELLING = 8
 """So many characters of a secret are as secret as the whole."""
 
@@ -287,7 +290,6 @@ class Transport:
         self._traffic.note(signal, sent_at=sent_at)
 
     async def _exchanged(self, request: Request[Any], token: str) -> Answer:
-        request.delivery.begins()
         answer = await self._http.exchange(
             request.method,
             request.path,
@@ -296,6 +298,8 @@ class Transport:
             goes_out=request.delivery.goes_out,
         )
         body = answer.body
+        if len(body) >= LARGE and not request.submits:
+            await self._traffic.turns.next()
         for secret in {self._secret_key, token, *request.tokens.secrets}:
             if len(secret) >= TELLING:  # a shorter one might be a word of the answer
                 body = body.replace(secret.encode(), b"***")

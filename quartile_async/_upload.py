@@ -188,6 +188,7 @@ class Upload(Generic[T]):
                 for result in handing_over:
                     yield result
                 self._supervisor.intake.delivered(delivery.parcel, len(delivery.results))
+                del delivery  # it would be kept until the next batch ends
         finally:
             self._not_handed_over = list(handing_over)
             self._count(self._not_handed_over, -1)

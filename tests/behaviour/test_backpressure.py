@@ -98,3 +98,18 @@ def held_by_the_library() -> tuple[int, int]:
     snapshot = tracemalloc.take_snapshot().filter_traces([tracemalloc.Filter(True, "*/quartile_async/_*.py")])
     statistics = snapshot.statistics("filename")
     return sum(each.size for each in statistics), sum(each.count for each in statistics)
+
+
+async def test_where_many_uploads_wait_in_line_each_reads_little_ahead() -> None:
+    async with Emulator(processing=60.0) as emulator, client_for(emulator, max_in_flight=2) as client:
+        sources = [Counted(make=lambda number, first=each * 100_000: item(first + number)) for each in range(30)]
+        uploads = [asyncio.ensure_future(client.upload(MASTERLIST, source).collect()) for source in sources]
+        await until(lambda: len(emulator.batches) == 2 and all(source.read for source in sources))
+        await asyncio.sleep(0.1)  # long enough to read on, were it allowed
+        read = sorted(source.read for source in sources)
+        for upload in uploads:
+            upload.cancel()
+        await asyncio.gather(*uploads, return_exceptions=True)
+
+    assert read[0] >= 100, "each has a chunk ready for its turn"
+    assert read[-1] <= 400, "not the eight that one alone would read ahead"
