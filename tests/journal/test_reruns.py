@@ -187,9 +187,14 @@ async def test_an_account_is_known_by_its_label_whatever_its_key(path: Path, emu
 async def test_two_uploads_on_one_journal_are_refused_at_once(
     path: Path, emulator: Emulator, client: QuartileClient
 ) -> None:
-    async with client.upload(MASTERLIST, items(300), journal=path) as upload:
-        async for _ in upload:
-            break
+    async def held_open() -> AsyncIterator[dict[str, Any]]:
+        for each in items(100):
+            yield each
+        await asyncio.Event().wait()
+
+    async with client.upload(MASTERLIST, held_open(), journal=path) as upload:
+        iteration = aiter(upload)
+        await anext(iteration)
         with pytest.raises(JournalError, match="in use by another upload"):
             await client.upload(MASTERLIST, items(300), journal=path).collect()
 
