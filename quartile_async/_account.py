@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from ._api import Api, checked_batch_id
 from ._batch import BatchCounts, BatchTools
 from ._chunking import CHUNK_SIZE
+from ._clock import LoopClock
 from ._delivery import Delivery
 from ._errors import ConfigurationError, ProtocolError
 from ._journal import Journal, Subject
@@ -153,7 +154,7 @@ class Account:
         )
 
     def _wait_for(self, resource: Resource[Any]) -> BatchWait:
-        poller = self._shared.pollers.setdefault(resource.path, Poller(_loop_time))
+        poller = self._shared.pollers.setdefault(resource.path, Poller(LoopClock()))
         return BatchWait(self._api, resource, poller, self._shared.wait_limits)
 
     def _order_of(self, resource: Resource[Any]) -> KeyOrder:
@@ -164,10 +165,6 @@ def _masterlist() -> Resource[Any]:
     from ._masterlist import MASTERLIST  # made when it is needed
 
     return MASTERLIST
-
-
-def _loop_time() -> float:
-    return asyncio.get_running_loop().time()
 
 
 def _journal_of(journal: Any) -> Journal | None:

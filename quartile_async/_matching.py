@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import chain, repeat
 from operator import itemgetter
 from typing import Any, TypeAlias
 
@@ -78,12 +78,13 @@ def _usual_readings(rows: Sequence[dict[str, Any] | None]) -> Columns | None:
         verdicts = list(map(_verdict, rows))
         successes, messages, processes = (list(map(part, verdicts)) for part in _VERDICT_PARTS)
         ids = list(map(_row_id, rows))
+        "".join(chain(messages, processes, ids))  # raises where one is no string
     except (TypeError, KeyError):
         return None
     # JSON has True, and 1, which equals it: the types tell them apart.
-    if {*map(type, successes)} != {bool} or not {str}.issuperset(map(type, (*messages, *processes, *ids))):
+    if {*map(type, successes)} != {bool}:
         return None
-    return [_OUTCOMES[success] for success in successes], messages, processes, ids
+    return map(_OUTCOMES.__getitem__, successes), messages, processes, ids
 
 
 def _columns_of_each(

@@ -9,6 +9,7 @@ import logging
 import math
 from collections.abc import Callable
 
+from ._clock import LoopClock
 from ._errors import TransportError
 
 FIRST_PROBE, LONGEST_BETWEEN_PROBES = 1.0, 5.0
@@ -37,7 +38,7 @@ class Outage:
 
     def __init__(self, limit: float, *, clock: Callable[[], float] | None = None) -> None:
         self._limit = limit
-        self._clock = clock or (lambda: asyncio.get_running_loop().time())
+        self._clock = clock or LoopClock()
         self._since: float | None = None
         self._reason = ""
         self._probe: object | None = None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import random
 from collections.abc import Callable
 
 import anyio
+
+from ._clock import LoopClock
 
 SPREAD = 0.5
 """Seconds after the gate opens over which those who waited start again, so that they do not come all at once."""
@@ -81,7 +82,7 @@ class Gate:
     """Closed for every request of the client from a 429 until the time that it named."""
 
     def __init__(self, *, clock: Callable[[], float] | None = None) -> None:
-        self._clock = clock or (lambda: asyncio.get_running_loop().time())
+        self._clock = clock or LoopClock()
         self._opens_at = -math.inf
         self._closed_at = -math.inf
         self._refusals = 0

@@ -10,6 +10,7 @@ from http import HTTPStatus
 from typing import Any, Generic, TypeVar
 
 from ._answers import LongPauseError, UnusableEndError
+from ._clock import LoopClock
 from ._errors import APIError, ProtocolError, QuartileError, TransportError
 
 R = TypeVar("R")
@@ -82,7 +83,7 @@ class RetryBudget:
         per_second: float = 0.5,
         clock: Callable[[], float] | None = None,
     ) -> None:
-        self._clock = clock or (lambda: asyncio.get_running_loop().time())
+        self._clock = clock or LoopClock()
         self._capacity = capacity
         self._per_success = per_success
         self._per_second = per_second

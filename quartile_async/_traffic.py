@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import enum
 import math
 from collections.abc import Mapping
 from http import HTTPStatus
 
+from ._clock import LoopClock
 from ._outage import Outage
 from ._pacing import Gate, Slots
 from ._retrying import RetryBudget
@@ -80,6 +80,7 @@ class Traffic:
         self.poll_price: float = 1.0
         self._raised_at = -math.inf
         self._outage_limit = outage_limit
+        self._now = LoopClock()
 
     def note(self, signal: Signal, *, sent_at: float, headers: Mapping[str, str] | None = None) -> None:
         """A request sent at that time has met with this; not for what is limited."""
@@ -127,6 +128,3 @@ class Traffic:
         if now - self._raised_at >= 1.0:
             self._raised_at = now
             self.poll_price = min(MOST_PRICE, self.poll_price * 2.25)
-
-    def _now(self) -> float:
-        return asyncio.get_running_loop().time()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -12,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from ._answers import Answer, UnusableAnswerError, error_of, is_about_the_key, words_of
 from ._auth import MOST_RENEWALS, Tokens
+from ._clock import LoopClock
 from ._delivery import Delivery
 from ._errors import APIError, ProtocolError, QuartileError, TransportError
 from ._http import Http, TimedOutError
@@ -75,6 +75,7 @@ class Transport:
         self._secret_key = subscription_key
         self._traffic = traffic
         self._limits = limits
+        self._now = LoopClock()
 
     @property
     def base_url(self) -> str:
@@ -315,9 +316,6 @@ class Transport:
             error.message, error.body = _blanked(error.message, everything), _blanked(error.body, everything)
             error.request_id = _blanked(error.request_id, everything)
         return error
-
-    def _now(self) -> float:
-        return asyncio.get_running_loop().time()
 
 
 def _blanked(text: Any, secrets: list[str]) -> Any:

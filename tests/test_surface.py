@@ -116,7 +116,18 @@ def test_the_emulator_shares_no_code_with_the_client() -> None:
 
 
 FLOORS = [
-    {"_errors", "_results", "_resources", "_source", "_journal_path", "_durations", "_json", "_wires", "_turns"},
+    {
+        "_errors",
+        "_results",
+        "_resources",
+        "_source",
+        "_journal_path",
+        "_durations",
+        "_json",
+        "_wires",
+        "_turns",
+        "_clock",
+    },
     {"_masterlist", "_journal", "_keys", "_answers", "_delivery", "_pacing", "_polling", "_outage"},
     {"_digests", "_journal_rows", "_validation", "_chunking", "_ordering", "_retrying", "_tokens", "_http"},
     {"_journal_sqlite", "_recording", "_replay", "_matching", "_token_store", "_traffic"},
