@@ -71,15 +71,19 @@ class TooLargeError(ConfigurationError):
 
 
 class Api:
-    """The two requests of the batch API, for one account.
+    """The requests of one account: the two of the batch API, and whether its token is valid.
 
     Args:
+        auth_prefix: the path before `validate`.
         most_bytes: of a body; None: any number.
     """
 
-    def __init__(self, transport: Transport, paths: Paths, tokens: Tokens, most_bytes: int | None) -> None:
+    def __init__(
+        self, transport: Transport, paths: Paths, auth_prefix: str, tokens: Tokens, most_bytes: int | None
+    ) -> None:
         self._transport = transport
         self._paths = paths
+        self._auth_prefix = auth_prefix
         self._tokens = tokens
         self._most_bytes = most_bytes
 
@@ -146,7 +150,16 @@ class Api:
             return status
 
         path = self._paths.batch(resource, checked_batch_id(batch_id))
-        return await self._transport.get(path, read, tokens=self._tokens, patient=patient)
+        return await self._transport.ask("GET", path, read, tokens=self._tokens, patient=patient)
+
+    async def validate(self) -> None:
+        """Asks whether the server takes the subscription key and the access token (contract, "Tokens").
+
+        Raises:
+            QuartileError: it does not, or could not be asked.
+        """
+        path = f"{self._auth_prefix}/validate"
+        await self._transport.ask("POST", path, lambda answer: None, tokens=self._tokens, patient=False)
 
     def _wrong_path(self, resource: Resource[Any]) -> str:
         other = self._paths.other()

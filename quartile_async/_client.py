@@ -192,7 +192,7 @@ class QuartileClient(Account):
             auth = ""
         tokens = tokens_from(auth, credentials, wall_clock)
         self._all_tokens.add(tokens)
-        return Api(self._transport, self._paths, tokens, self._most_bytes)
+        return Api(self._transport, self._paths, self._auth_prefix, tokens, self._most_bytes)
 
     def _identity_of(self, auth: Auth) -> str:
         user = auth.username if isinstance(auth, LoginAuth) else ""

@@ -85,14 +85,14 @@ class Transport:
     def traffic(self) -> Traffic:
         return self._traffic
 
-    async def get(self, path: str, read: Callable[[Answer], R], *, tokens: Tokens, patient: bool) -> R:
+    async def ask(self, method: str, path: str, read: Callable[[Answer], R], *, tokens: Tokens, patient: bool) -> R:
         """Asks, until there is an answer that `read` can read; see `Request`.
 
         Raises:
             OutageError: nothing gets through, for a patient request.
             QuartileError: the failure of the last try.
         """
-        return await self._performed(Request("GET", path, read, tokens, patient))
+        return await self._performed(Request(method, path, read, tokens, patient))
 
     async def submit(
         self,
@@ -105,7 +105,7 @@ class Transport:
         may_send_again: bool,
         delivery: Delivery,
     ) -> R:
-        """Sends JSON with PATCH until it is taken; else like `get`.
+        """Sends JSON with PATCH until it is taken; else like `ask`.
 
         `delivery` is kept up to date, also when this is cancelled: a submit that is on the wire then gets a moment to
         end, and `read` is called with its answer.

@@ -20,6 +20,7 @@ from .. import (
     UNMANAGED_CAMPAIGNS,
     ConfigurationError,
     JournalError,
+    QuartileError,
     Resource,
     __version__,
 )
@@ -28,6 +29,7 @@ from ._emulator import run_emulator
 from ._held import Held
 from ._journals import Wish, default_journal
 from ._pipes import is_pipe, spooled
+from ._questions import check_credentials, show_batch
 from ._run import Job, run_job
 
 SUCCEEDED, INCOMPLETE, UNUSABLE, STOPPED, INTERRUPTED = 0, 1, 2, 3, 130
@@ -38,6 +40,10 @@ RESOURCES: dict[str, Resource[Any]] = {
     "unmanaged-campaigns": UNMANAGED_CAMPAIGNS,
 }
 ResourceName = Literal["masterlist", "unmanaged-asins", "unmanaged-campaigns"]
+BaseUrl = Annotated[str | None, typer.Option(help="The API's address.", envvar="QUARTILE_BASE_URL", show_default=False)]
+BatchPathsOption = Annotated[
+    Literal["example", "table"], typer.Option(help="Which of the documentation's spellings of the paths to use.")
+]
 
 app: typer.Typer = typer.Typer(
     name="quartile-async",
@@ -74,12 +80,8 @@ def upload(
         ),
     ],
     resource: Annotated[ResourceName, typer.Option(help="What the file's items are.")] = "masterlist",
-    base_url: Annotated[
-        str | None, typer.Option(help="The API's address.", envvar="QUARTILE_BASE_URL", show_default=False)
-    ] = None,
-    batch_paths: Annotated[
-        Literal["example", "table"], typer.Option(help="Which of the documentation's spellings of the paths to use.")
-    ] = "example",
+    base_url: BaseUrl = None,
+    batch_paths: BatchPathsOption = "example",
     max_in_flight: Annotated[int, typer.Option(min=1, help="Batches under way at once.")] = 16,
     results: Annotated[
         Path | None, typer.Option(help="Write each item's result to this .csv or .jsonl file.", show_default=False)
@@ -117,9 +119,7 @@ def upload(
     Exit codes: 0 every item succeeded, 1 some items did not, 2 bad usage, file or configuration, 3 stopped by an
     error, 130 interrupted.
     """
-    settings: dict[str, Any] = {"max_in_flight": max_in_flight, "batch_paths": batch_paths, "account": account}
-    if base_url:
-        settings["base_url"] = base_url
+    settings = _settings(base_url, max_in_flight=max_in_flight, batch_paths=batch_paths, account=account)
     if no_journal and (journal or again or restart):
         _unusable("--no-journal goes with none of --journal, --again and --restart.")
     with _input(file, pipe_format) as (path, is_pipe):
@@ -161,6 +161,42 @@ def journal(
 
 
 @app.command()
+def batch(
+    batch_id: Annotated[str, typer.Argument(help="The id that the server gave.", show_default=False)],
+    wait: Annotated[bool, typer.Option("--wait", help="Ask until it has ended.")] = False,
+    resource: Annotated[ResourceName, typer.Option(help="What its items are.")] = "masterlist",
+    base_url: BaseUrl = None,
+    batch_paths: BatchPathsOption = "example",
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as one line of JSON.")] = False,
+) -> None:
+    """Show what became of a batch: its rows as JSON Lines, and what they come to.
+
+    The credentials come from the environment, as for upload.
+
+    Example: quartile-async batch 507f1f77bcf86cd799439011 --wait
+
+    Exit codes: 0 it has ended and every row succeeded, 1 it has not ended or some rows did not succeed, 2 bad usage or
+    configuration, 3 it could not be asked for, 130 interrupted.
+    """
+    settings = _settings(base_url, batch_paths=batch_paths)
+    whole = _asked(show_batch(batch_id, RESOURCES[resource], settings, wait=wait, as_json=as_json, console=err))
+    raise typer.Exit(SUCCEEDED if whole else INCOMPLETE)
+
+
+@app.command()
+def check(base_url: BaseUrl = None) -> None:
+    """Check that the address, the subscription key and the access token work. Nothing is changed.
+
+    The credentials come from the environment, as for upload.
+
+    Example: quartile-async check
+
+    Exit codes: 0 they work, 2 bad usage or configuration, 3 they do not, or there is no answer, 130 interrupted.
+    """
+    _asked(check_credentials(_settings(base_url), err))
+
+
+@app.command()
 def demo(
     items: Annotated[int, typer.Option(min=1, help="How many items the catalogue has.")] = 20_000,
     seed: Annotated[int, typer.Option(help="Another seed gives another catalogue.")] = 1,
@@ -195,6 +231,19 @@ def emulator(
     Example: quartile-async emulator --port 8080 --processing 0.5
     """
     _run(run_emulator(host=host, port=port, seed=seed, processing=processing, fail_share=fail_share))
+
+
+def _settings(base_url: str | None, **settings: Any) -> dict[str, Any]:
+    return settings | ({"base_url": base_url} if base_url else {})
+
+
+def _asked(question: Coroutine[Any, Any, Any]) -> Any:
+    """Runs a command that only asks; an answer that is an error ends with its words and exit code 3."""
+    try:
+        return _run(question)
+    except QuartileError as error:
+        err.print(f"[red]Error:[/red] {_plain(str(error))}", soft_wrap=True)
+        raise typer.Exit(STOPPED) from None
 
 
 def _run(work: Coroutine[Any, Any, Any]) -> Any:
