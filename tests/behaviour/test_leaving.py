@@ -10,7 +10,9 @@ from typing import Any
 import anyio
 import pytest
 
-from quartile_async import MASTERLIST, ClientClosedError, LoginAuth, QuartileClient, Upload
+from quartile_async import MASTERLIST, ClientClosedError, LoginAuth, QuartileClient, TransportError, Upload
+from quartile_async._delivery import Delivery
+from quartile_async._http import Http
 from quartile_async.emulator import Emulator, Fault
 
 from .conftest import client_for, item, items, nothing_is_left, until
@@ -267,3 +269,15 @@ async def test_after_the_last_result_nothing_is_left_even_without_a_client_block
         client = client_for(emulator)
         await client.upload(MASTERLIST, items(150)).collect()
         await client.aclose()
+
+
+async def test_a_body_that_must_not_go_out_any_more_does_not(emulator: Emulator) -> None:
+    left = Delivery(is_left=True)
+    http = Http(base_url=emulator.url, headers={}, timeout=5.0, ssl_context=None, trust_env=False)
+
+    with pytest.raises((asyncio.CancelledError, TransportError)):
+        await http.exchange("PATCH", "/amazon/v2/process/masterlist", headers={}, body=b"[]", goes_out=left.goes_out)
+    await http.aclose()
+
+    assert not left.on_the_wire
+    assert not emulator.requests
