@@ -2,7 +2,8 @@
 
 `read_items` reads CSV (comma, semicolon, tab or bar; UTF-8, with or without BOM) and JSON Lines, lazily and off the
 event loop. A record that cannot be read stands in its place as a `MalformedRow`, and costs only itself.
-`ResultWriter` writes results as they come, as CSV or JSON Lines.
+`ResultWriter` writes results as they come, as CSV or JSON Lines; `RetryWriter` the records that did not succeed, as
+they stood in their file.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from pydantic_core import from_json, to_json
 
 from ._errors import ConfigurationError
 from ._results import ItemResult, Outcome
+from ._retry_file import CSV_SUFFIXES, JSON_LINES_SUFFIXES, RetryWriter
+
+__all__ = ["ItemFile", "MalformedRow", "ResultWriter", "RetryWriter", "Row", "read_items"]
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
-CSV_SUFFIXES, JSON_LINES_SUFFIXES = (".csv", ".tsv", ".txt"), (".jsonl", ".ndjson")
-
 BLOCK = 1_000
 """Records that are read in one go in the worker thread."""
 
@@ -51,11 +53,13 @@ class MalformedRow(ValueError):
     Attributes:
         line: where it begins in its file, counted from 1.
         text: the record as it stands there, cut after 200 characters.
+        record: all of it, with the end of its line; bytes that are not UTF-8 are surrogates.
     """
 
-    def __init__(self, reason: str, *, line: int, text: str) -> None:
+    def __init__(self, reason: str, *, line: int, text: str, record: str | None = None) -> None:
         super().__init__(reason)
         self.line = line
+        self.record: str = text if record is None else record
         self.text: str = text.rstrip("\r\n")[:200]
 
 
@@ -68,18 +72,19 @@ class ItemFile:
         path: the file.
         columns: the names of the fields: the header's, or those in the first 1,000 records of JSON Lines.
         complete: whether records can have no other fields than those.
+        delimiter: between the cells of CSV; None for JSON Lines.
     """
 
     def __init__(self, path: Path, columns: tuple[str, ...], delimiter: str | None) -> None:
         self.path = path
         self.columns = columns
         self.complete: bool = delimiter is not None
-        self._delimiter = delimiter
+        self.delimiter = delimiter
 
     async def __aiter__(self) -> AsyncIterator[Row | MalformedRow]:
         file = await anyio.to_thread.run_sync(_opened, self.path)
         try:
-            records = _records(file, self._delimiter)
+            records = _records(file, self.delimiter)
             while block := await anyio.to_thread.run_sync(lambda: list(itertools.islice(records, BLOCK))):
                 for record in block:
                     yield record
@@ -200,6 +205,11 @@ class _Lines:
         self._record = []
         return self.number + 1
 
+    @property
+    def record(self) -> str:
+        """The lines of the record, as they are."""
+        return "".join(self._record)
+
     def give_back_all_but_the_first(self) -> str:
         """Gives the record's first line; the others will be read again."""
         first, *others = self._record
@@ -236,6 +246,7 @@ def _csv_records(file: IO[str], delimiter: str) -> Iterator[Row | MalformedRow]:
                 "The record is not in UTF-8: save the file as 'CSV UTF-8'.",
                 line=line,
                 text=ascii(delimiter.join(cells)),
+                record=lines.record,
             )
         else:
             yield Row(zip(header, cells, strict=True), line)
@@ -249,7 +260,7 @@ def _json_records(file: IO[str]) -> Iterator[Row | MalformedRow]:
             content = from_json(text.encode("utf-8", "surrogateescape"), allow_inf_nan=False)
         except ValueError as error:
             what = re.sub(r" at line \d+ column (\d+)$", r", at column \1", str(error))  # its line 1 is this line
-            yield MalformedRow(f"The line is not JSON: {what}.", line=line, text=ascii(text))
+            yield MalformedRow(f"The line is not JSON: {what}.", line=line, text=ascii(text), record=text)
             continue
         if isinstance(content, dict):
             yield Row(content, line)

@@ -128,7 +128,7 @@ FLOORS = [
         "_turns",
         "_clock",
     },
-    {"_masterlist", "_journal", "_keys", "_answers", "_delivery", "_pacing", "_polling", "_outage"},
+    {"_masterlist", "_retry_file", "_journal", "_keys", "_answers", "_delivery", "_pacing", "_polling", "_outage"},
     {"_digests", "_journal_rows", "_validation", "_chunking", "_ordering", "_retrying", "_tokens", "_http"},
     {"_journal_sqlite", "_recording", "_replay", "_matching", "_token_store", "_traffic"},
     {"_credentials", "_journal_thread"},

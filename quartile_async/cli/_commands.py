@@ -86,6 +86,14 @@ def upload(
     results: Annotated[
         Path | None, typer.Option(help="Write each item's result to this .csv or .jsonl file.", show_default=False)
     ] = None,
+    retry_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the rows that did not succeed to this file, in the input's own columns: to mend, and upload "
+            "again.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as one line of JSON at the end.")] = False,
     account: Annotated[
         str | None,
@@ -130,6 +138,7 @@ def upload(
             settings,
             results,
             as_json,
+            retry_file,
             name=str(file) if is_pipe else file.name,
             journal=Wish(place, again, restart) if place else None,
             command=_same_command(),

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
-from ..files import CSV_SUFFIXES, JSON_LINES_SUFFIXES
+from .._retry_file import CSV_SUFFIXES, JSON_LINES_SUFFIXES
 
 STANDARD_INPUT = Path("-")
 

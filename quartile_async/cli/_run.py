@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from rich.console import Console
 
 from .. import ConfigurationError, QuartileClient, Resource, Summary, Upload
 from .._results import ItemResult, Tally
-from ..files import ItemFile, ResultWriter, read_items
+from ..files import ItemFile, ResultWriter, RetryWriter, read_items
 from ._display import display, pauses_told, print_summary
 from ._journals import Wish, make_way
 
@@ -37,6 +37,7 @@ class Job:
         resource: what they are.
         settings: of the client, beside what the environment says.
         results: where each result is written.
+        retry_file: where the records that did not succeed are written, in the input's own format.
         as_json: whether the counts are printed to standard output.
         name: of the file, for people; it may have come through a pipe.
         journal: where its journal is, and what becomes of an earlier one; None: it has none.
@@ -48,6 +49,7 @@ class Job:
     settings: dict[str, Any]
     results: Path | None = None
     as_json: bool = False
+    retry_file: Path | None = None
     name: str = ""
     journal: Wish | None = None
     command: str = ""
@@ -97,9 +99,15 @@ async def run_job(job: Job, console: Console) -> Ending:
             writer = None
             if job.results is not None:
                 writer = stack.enter_context(ResultWriter(job.results, source.columns, complete=source.complete))
+            to_mend = None
+            if job.retry_file is not None:
+                to_mend = stack.enter_context(RetryWriter(job.retry_file, source.columns, source.delimiter))
             upload = client.upload(job.resource, source, journal=journal)
-            ending = await _Run(upload, writer, console).run(await source.estimate())
+            writers = [each for each in (writer, to_mend) if each is not None]
+            ending = await _Run(upload, writers, console).run(await source.estimate())
     print_summary(ending.summary, console, results=job.results, interrupted=ending.interrupted, error=ending.error)
+    if to_mend is not None:
+        _say(console, f"To mend and upload again: {to_mend.written} rows in {job.retry_file}")
     _say_what_is_left(job, ending, console)
     if job.as_json:
         typer.echo(to_json(_counts(ending.summary)).decode())
@@ -132,10 +140,14 @@ def _opened_source(job: Job) -> ItemFile:
 
 
 def _check_paths(job: Job) -> None:
-    """The input, the results and the journal are different files."""
-    if job.results is not None and _same(job.results, job.file):
-        raise ConfigurationError(f"--results {job.results} is the input itself. Name another file.")
-    for other in (job.file, job.results):
+    """The input, the results, the rows to mend and the journal are different files."""
+    outputs = {"--results": job.results, "--retry-file": job.retry_file}
+    for option, path in outputs.items():
+        if path is not None and _same(path, job.file):
+            raise ConfigurationError(f"{option} {path} is the input itself. Name another file.")
+    if job.results is not None and job.retry_file is not None and _same(job.results, job.retry_file):
+        raise ConfigurationError(f"--results and --retry-file are both {job.results}. Name two files.")
+    for other in (job.file, job.results, job.retry_file):
         if job.journal is not None and other is not None and _same(job.journal.path, other):
             raise ConfigurationError(f"The journal {job.journal.path} would be {other} itself. Name another file.")
 
@@ -152,9 +164,9 @@ def _counts(summary: Summary) -> dict[str, Any]:
 class _Run:
     """An upload under way: takes its results, and listens to Ctrl-C."""
 
-    def __init__(self, upload: Upload[Any], writer: ResultWriter | None, console: Console) -> None:
+    def __init__(self, upload: Upload[Any], writers: Sequence[ResultWriter | RetryWriter], console: Console) -> None:
         self._upload = upload
-        self._writer = writer
+        self._writers = writers
         self._console = console
         self._tally = Tally()
         self._not_sent = 0
@@ -191,8 +203,8 @@ class _Run:
         block, self._block = self._block, []
         self._tally.add(block)
         self._not_sent += sum(result.not_sent and not result.replayed for result in block)
-        if self._writer is not None:
-            await anyio.to_thread.run_sync(self._writer.write, block)
+        for writer in self._writers:
+            await anyio.to_thread.run_sync(writer.write, block)
 
     @contextlib.contextmanager
     def _listening(self) -> Iterator[None]:
