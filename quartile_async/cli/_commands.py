@@ -25,6 +25,7 @@ from .. import (
     __version__,
 )
 from ._demo import own_command, run_demo
+from ._dry_run import dry_run
 from ._emulator import run_emulator
 from ._held import Held
 from ._journals import Wish, default_journal
@@ -110,6 +111,9 @@ def upload(
     no_journal: Annotated[bool, typer.Option("--no-journal", help="Write nothing down.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Send a file that was uploaded already once more.")] = False,
     restart: Annotated[bool, typer.Option("--restart", help="Set an earlier journal aside, and begin anew.")] = False,
+    dry: Annotated[
+        bool, typer.Option("--dry-run", help="Check the whole file, and send nothing; needs no credentials.")
+    ] = False,
     pipe_format: Annotated[
         Literal["csv", "jsonl"] | None, typer.Option("--format", help="What comes through a pipe.", show_default="csv")
     ] = None,
@@ -124,8 +128,8 @@ def upload(
 
     Example: quartile-async upload catalogue.csv --results results.csv
 
-    Exit codes: 0 every item succeeded, 1 some items did not, 2 bad usage, file or configuration, 3 stopped by an
-    error, 130 interrupted.
+    Exit codes: 0 every item succeeded (with --dry-run: is valid), 1 some items did not, 2 bad usage, file or
+    configuration, 3 stopped by an error, 130 interrupted.
     """
     settings = _settings(base_url, max_in_flight=max_in_flight, batch_paths=batch_paths, account=account)
     if no_journal and (journal or again or restart):
@@ -143,6 +147,8 @@ def upload(
             journal=Wish(place, again, restart) if place else None,
             command=_same_command(),
         )
+        if dry:
+            raise typer.Exit(SUCCEEDED if _run(dry_run(job, err)) else INCOMPLETE)
         ending = _run(run_job(job, err))
     if ending.interrupted:
         raise typer.Exit(INTERRUPTED)

@@ -113,6 +113,11 @@ def _repeated(function: Callable[[], None], seconds: float) -> Iterator[None]:
         timers[0].cancel()
 
 
+def say(console: Console, line: str) -> None:
+    """Prints one line, whatever is in it."""
+    console.print(line, soft_wrap=True, markup=False)
+
+
 def print_summary(
     summary: Summary, console: Console, *, results: Path | None, interrupted: bool, error: Exception | None
 ) -> None:

@@ -13,13 +13,13 @@ from typing import Any
 
 import anyio.to_thread
 from rich.console import Console
-from rich.markup import escape
 
 from .. import ConfigurationError, JournalError
 from .._digests import digested, parting
 from .._journal import Contents, Subject
 from .._journal_path import is_empty, set_aside
 from .._journal_sqlite import JournalFile, is_in_use
+from ._display import say
 
 
 @dataclass(slots=True, frozen=True)
@@ -110,15 +110,13 @@ async def _make_way(wish: Wish, subject: Subject, items: AsyncIterable[Any], nam
         case Way.SET_ASIDE:
             await _set_aside(wish.path, earlier.at, console)
         case Way.REPLAY:
-            _say(
+            say(
                 console,
                 f"{name} was uploaded already: that finished on {when}. Nothing is sent; the results are those of "
                 "then. To send it once more: --again",
             )
         case Way.RESUME if earlier.items and earlier.same_subject:
-            _say(
-                console, f"Resuming the upload that was last under way on {when}: {earlier.items} items had been read."
-            )
+            say(console, f"Resuming the upload that was last under way on {when}: {earlier.items} items had been read.")
         case Way.REFUSE:
             raise ConfigurationError(
                 f"{name} has changed since the upload of {when}, which is unfinished: its items are others from index "
@@ -176,11 +174,7 @@ async def _open(path: Path, subject: Subject | None) -> AsyncIterator[tuple[Jour
 
 async def _set_aside(path: Path, at: float, console: Console) -> None:
     new = await anyio.to_thread.run_sync(set_aside, path, at)
-    _say(console, f"The earlier journal was set aside: {new}")
-
-
-def _say(console: Console, line: str) -> None:
-    console.print(escape(line), soft_wrap=True)
+    say(console, f"The earlier journal was set aside: {new}")
 
 
 _WAYS_OUT = (

@@ -18,7 +18,7 @@ from rich.console import Console
 from .. import ConfigurationError, QuartileClient, Resource, Summary, Upload
 from .._results import ItemResult, Tally
 from ..files import ItemFile, ResultWriter, RetryWriter, read_items
-from ._display import display, pauses_told, print_summary
+from ._display import display, pauses_told, print_summary, say
 from ._journals import Wish, make_way
 
 BLOCK = 500
@@ -88,8 +88,8 @@ async def run_job(job: Job, console: Console) -> Ending:
         ConfigurationError, JournalError, OSError: the file, its journal or a setting cannot be used; nothing was sent.
     """
     client = QuartileClient.from_env(**job.settings)
-    source = await anyio.to_thread.run_sync(_opened_source, job)
-    _check_paths(job)
+    source = await anyio.to_thread.run_sync(opened_source, job)
+    check_paths(job)
     async with client:
         journal = None
         if job.journal is not None:
@@ -107,7 +107,7 @@ async def run_job(job: Job, console: Console) -> Ending:
             ending = await _Run(upload, writers, console).run(await source.estimate())
     print_summary(ending.summary, console, results=job.results, interrupted=ending.interrupted, error=ending.error)
     if to_mend is not None:
-        _say(console, f"To mend and upload again: {to_mend.written} rows in {job.retry_file}")
+        say(console, f"To mend and upload again: {to_mend.written} rows in {job.retry_file}")
     _say_what_is_left(job, ending, console)
     if job.as_json:
         typer.echo(to_json(_counts(ending.summary)).decode())
@@ -116,7 +116,7 @@ async def run_job(job: Job, console: Console) -> Ending:
 
 def _say_what_is_left(job: Job, ending: Ending, console: Console) -> None:
     if not ending.whole:
-        _say(
+        say(
             console,
             f"{ending.summary.items} records of {job.name or job.file.name} were read; any that come after them were "
             "not, and have no result.",
@@ -124,22 +124,18 @@ def _say_what_is_left(job: Job, ending: Ending, console: Console) -> None:
     if job.journal is None or (ending.whole and not ending.not_sent):
         return
     if ending.not_sent:
-        _say(console, f"{ending.not_sent} items were not sent.")
-    _say(console, f"To go on where this has ended: {job.command}")
+        say(console, f"{ending.not_sent} items were not sent.")
+    say(console, f"To go on where this has ended: {job.command}")
 
 
-def _say(console: Console, line: str) -> None:
-    console.print(line, soft_wrap=True, markup=False)
-
-
-def _opened_source(job: Job) -> ItemFile:
+def opened_source(job: Job) -> ItemFile:
     if job.file.is_dir():
         raise ConfigurationError(f"{job.file} is a folder. Name a file of items.")
     fields = job.resource.item.model_fields if job.resource.item is not None else {}
     return read_items(job.file, required=[name for name, field in fields.items() if field.is_required()])
 
 
-def _check_paths(job: Job) -> None:
+def check_paths(job: Job) -> None:
     """The input, the results, the rows to mend and the journal are different files."""
     outputs = {"--results": job.results, "--retry-file": job.retry_file}
     for option, path in outputs.items():
