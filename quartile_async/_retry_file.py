@@ -25,13 +25,16 @@ class RetryWriter:
         path: ends like a file of the input's format. An existing file is replaced.
         columns: of the input.
         delimiter: of the input, where it is CSV; None: it is JSON Lines.
+        header: the columns' names in the input, where they were read under others.
 
     Raises:
         ConfigurationError: the suffix is that of another format.
         OSError: the file cannot be written.
     """
 
-    def __init__(self, path: str | Path, columns: Sequence[str], delimiter: str | None) -> None:
+    def __init__(
+        self, path: str | Path, columns: Sequence[str], delimiter: str | None, header: Sequence[str] | None = None
+    ) -> None:
         self._path = Path(path)
         self._columns = columns
         self._is_csv = delimiter is not None
@@ -47,7 +50,7 @@ class RetryWriter:
         self.written: int = 0
         """How many records have been written."""
         if self._is_csv:
-            self._csv.writerow(columns)
+            self._csv.writerow(header or columns)
 
     def __enter__(self) -> Self:
         return self

@@ -21,6 +21,7 @@ import anyio.to_thread
 from pydantic_core import from_json, to_json
 
 from ._errors import ConfigurationError
+from ._headers import matched_columns
 from ._results import ItemResult, Outcome
 from ._retry_file import CSV_SUFFIXES, JSON_LINES_SUFFIXES, RetryWriter
 
@@ -73,18 +74,24 @@ class ItemFile:
         columns: the names of the fields: the header's, or those in the first 1,000 records of JSON Lines.
         complete: whether records can have no other fields than those.
         delimiter: between the cells of CSV; None for JSON Lines.
+        renamed: column -> field, for the columns of CSV that are read under another name.
     """
 
-    def __init__(self, path: Path, columns: tuple[str, ...], delimiter: str | None) -> None:
+    def __init__(
+        self, path: Path, columns: tuple[str, ...], delimiter: str | None, renamed: Mapping[str, str] | None = None
+    ) -> None:
         self.path = path
-        self.columns = columns
+        self.renamed: Mapping[str, str] = renamed or {}
+        self.header: tuple[str, ...] = columns
+        """The names of the columns as they stand in the file."""
+        self.columns: tuple[str, ...] = tuple(self.renamed.get(name, name) for name in columns)
         self.complete: bool = delimiter is not None
         self.delimiter = delimiter
 
     async def __aiter__(self) -> AsyncIterator[Row | MalformedRow]:
         file = await anyio.to_thread.run_sync(_opened, self.path)
         try:
-            records = _records(file, self.delimiter)
+            records = _records(file, self.delimiter, self.renamed)
             while block := await anyio.to_thread.run_sync(lambda: list(itertools.islice(records, BLOCK))):
                 for record in block:
                     yield record
@@ -96,12 +103,20 @@ class ItemFile:
         return await anyio.to_thread.run_sync(_count_lines, self.path, int(self.complete))
 
 
-def read_items(path: str | Path, *, required: Iterable[str] = ()) -> ItemFile:
+def read_items(
+    path: str | Path,
+    *,
+    required: Iterable[str] = (),
+    spellings: Mapping[str, Sequence[str]] | None = None,
+    named: Mapping[str, str] | None = None,
+) -> ItemFile:
     """Opens a table of items, and reads its beginning: on an event loop, call it in a worker thread.
 
     Args:
         path: a file whose suffix tells its format: .csv, .tsv, .txt or .jsonl, .ndjson.
         required: columns that a CSV file must have.
+        spellings: field -> other names that its column may have in a CSV file, whatever their case, blanks and signs.
+        named: column -> field, for columns of a CSV file that have any other name.
 
     Raises:
         ConfigurationError: the file cannot be used; the message says why and what to do.
@@ -117,7 +132,12 @@ def read_items(path: str | Path, *, required: Iterable[str] = ()) -> ItemFile:
         )
     delimiter = _sniffed_delimiter(path)
     with _opened(path) as file:
-        return ItemFile(path, _checked_header(path, file, delimiter, tuple(required)), delimiter)
+        header = _checked_header(path, file, delimiter)
+    try:
+        renamed = matched_columns(header, tuple(required), spellings or {}, named or {})
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{path.name} (separated by {DELIMITERS[delimiter]}): {error}") from None
+    return ItemFile(path, header, delimiter, renamed)
 
 
 def _opened(path: Path) -> IO[str]:
@@ -153,11 +173,9 @@ def _literal(path: Path) -> str:
     return "".join(f"[{char}]" if char in "*?[" else char for char in str(path.absolute()))
 
 
-def _checked_header(path: Path, file: IO[str], delimiter: str, required: tuple[str, ...]) -> tuple[str, ...]:
+def _checked_header(path: Path, file: IO[str], delimiter: str) -> tuple[str, ...]:
     header = _header(file, delimiter)
     found = f"{path.name} has the columns {', '.join(map(repr, header))} (separated by {DELIMITERS[delimiter]})"
-    if missing := [name for name in required if name not in header]:
-        raise ConfigurationError(f"{found}; {', '.join(map(repr, missing))} must be there too, spelled like this.")
     if "" in header or len(set(header)) < len(header):
         raise ConfigurationError(f"{found}. Give each column a name of its own.")
     if not _is_text(header):
@@ -176,8 +194,8 @@ def _header(file: IO[str], delimiter: str) -> tuple[str, ...]:
     return ()
 
 
-def _records(file: IO[str], delimiter: str | None) -> Iterator[Row | MalformedRow]:
-    return _json_records(file) if delimiter is None else _csv_records(file, delimiter)
+def _records(file: IO[str], delimiter: str | None, renamed: Mapping[str, str]) -> Iterator[Row | MalformedRow]:
+    return _json_records(file) if delimiter is None else _csv_records(file, delimiter, renamed)
 
 
 class _Lines:
@@ -218,7 +236,7 @@ class _Lines:
         return first
 
 
-def _csv_records(file: IO[str], delimiter: str) -> Iterator[Row | MalformedRow]:
+def _csv_records(file: IO[str], delimiter: str, renamed: Mapping[str, str]) -> Iterator[Row | MalformedRow]:
     lines = _Lines(file)
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     header: tuple[str, ...] = ()
@@ -236,7 +254,7 @@ def _csv_records(file: IO[str], delimiter: str) -> Iterator[Row | MalformedRow]:
         if not any(cells):
             continue
         if not header:
-            header = tuple(cell.strip() for cell in cells)
+            header = tuple(renamed.get(name, name) for name in map(str.strip, cells))
         elif len(cells) != len(header):
             # Where a quote was not closed, the lines that it swallowed are records of their own.
             text = lines.give_back_all_but_the_first()

@@ -24,6 +24,7 @@ from .. import (
     Resource,
     __version__,
 )
+from .._headers import parsed_map
 from ._demo import own_command, run_demo
 from ._dry_run import dry_run
 from ._emulator import run_emulator
@@ -111,6 +112,15 @@ def upload(
     no_journal: Annotated[bool, typer.Option("--no-journal", help="Write nothing down.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Send a file that was uploaded already once more.")] = False,
     restart: Annotated[bool, typer.Option("--restart", help="Set an earlier journal aside, and begin anew.")] = False,
+    column_map: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            metavar="COLUMN=FIELD",
+            help="Which column of a CSV file is which field, where it has another name. May be given more than once.",
+            show_default=False,
+        ),
+    ] = None,
     dry: Annotated[
         bool, typer.Option("--dry-run", help="Check the whole file, and send nothing; needs no credentials.")
     ] = False,
@@ -131,6 +141,10 @@ def upload(
     Exit codes: 0 every item succeeded (with --dry-run: is valid), 1 some items did not, 2 bad usage, file or
     configuration, 3 stopped by an error, 130 interrupted.
     """
+    try:
+        columns = parsed_map(column_map or ())
+    except ConfigurationError as error:
+        _unusable(str(error))
     settings = _settings(base_url, max_in_flight=max_in_flight, batch_paths=batch_paths, account=account)
     if no_journal and (journal or again or restart):
         _unusable("--no-journal goes with none of --journal, --again and --restart.")
@@ -143,6 +157,7 @@ def upload(
             results,
             as_json,
             retry_file,
+            columns,
             name=str(file) if is_pipe else file.name,
             journal=Wish(place, again, restart) if place else None,
             command=_same_command(),

@@ -18,7 +18,7 @@ from .._results import ItemResult, Outcome
 from .._validation import ItemCodec, codec_for
 from ..files import ResultWriter, RetryWriter
 from ._display import say
-from ._run import Job, check_paths, opened_source
+from ._run import Job, check_paths, opened_source, say_columns
 
 BLOCK = 500
 """Records that are checked in one go: some milliseconds."""
@@ -84,13 +84,16 @@ async def dry_run(job: Job, console: Console) -> bool:
     """
     source = await anyio.to_thread.run_sync(opened_source, job)
     check_paths(job)
+    say_columns(source, console)
     codec, findings, begun = codec_for(job.resource), Findings(), time.perf_counter()
     with contextlib.ExitStack() as stack:
         writers: list[ResultWriter | RetryWriter] = []
         if job.results is not None:
             writers.append(stack.enter_context(ResultWriter(job.results, source.columns, complete=source.complete)))
         if job.retry_file is not None:
-            writers.append(stack.enter_context(RetryWriter(job.retry_file, source.columns, source.delimiter)))
+            writers.append(
+                stack.enter_context(RetryWriter(job.retry_file, source.columns, source.delimiter, source.header))
+            )
 
         async def check(first: int, block: list[Any]) -> None:
             if rejected := findings.add(first, block, codec):

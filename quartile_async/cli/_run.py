@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ import typer
 from pydantic_core import to_json
 from rich.console import Console
 
-from .. import ConfigurationError, QuartileClient, Resource, Summary, Upload
+from .. import MASTERLIST, ConfigurationError, QuartileClient, Resource, Summary, Upload
+from .._headers import MASTERLIST_SPELLINGS
 from .._results import ItemResult, Tally
 from ..files import ItemFile, ResultWriter, RetryWriter, read_items
 from ._display import display, pauses_told, print_summary, say
@@ -38,6 +39,7 @@ class Job:
         settings: of the client, beside what the environment says.
         results: where each result is written.
         retry_file: where the records that did not succeed are written, in the input's own format.
+        columns: column -> field, for columns of CSV that have another name.
         as_json: whether the counts are printed to standard output.
         name: of the file, for people; it may have come through a pipe.
         journal: where its journal is, and what becomes of an earlier one; None: it has none.
@@ -50,6 +52,7 @@ class Job:
     results: Path | None = None
     as_json: bool = False
     retry_file: Path | None = None
+    columns: Mapping[str, str] | None = None
     name: str = ""
     journal: Wish | None = None
     command: str = ""
@@ -90,6 +93,7 @@ async def run_job(job: Job, console: Console) -> Ending:
     client = QuartileClient.from_env(**job.settings)
     source = await anyio.to_thread.run_sync(opened_source, job)
     check_paths(job)
+    say_columns(source, console)
     async with client:
         journal = None
         if job.journal is not None:
@@ -101,7 +105,9 @@ async def run_job(job: Job, console: Console) -> Ending:
                 writer = stack.enter_context(ResultWriter(job.results, source.columns, complete=source.complete))
             to_mend = None
             if job.retry_file is not None:
-                to_mend = stack.enter_context(RetryWriter(job.retry_file, source.columns, source.delimiter))
+                to_mend = stack.enter_context(
+                    RetryWriter(job.retry_file, source.columns, source.delimiter, source.header)
+                )
             upload = client.upload(job.resource, source, journal=journal)
             writers = [each for each in (writer, to_mend) if each is not None]
             ending = await _Run(upload, writers, console).run(await source.estimate())
@@ -132,7 +138,16 @@ def opened_source(job: Job) -> ItemFile:
     if job.file.is_dir():
         raise ConfigurationError(f"{job.file} is a folder. Name a file of items.")
     fields = job.resource.item.model_fields if job.resource.item is not None else {}
-    return read_items(job.file, required=[name for name, field in fields.items() if field.is_required()])
+    required = [name for name, field in fields.items() if field.is_required()]
+    spellings = MASTERLIST_SPELLINGS if job.resource is MASTERLIST else None
+    return read_items(job.file, required=required, spellings=spellings, named=job.columns)
+
+
+def say_columns(source: ItemFile, console: Console) -> None:
+    """Which columns are read as which fields, where they have other names."""
+    if source.renamed:
+        read = ", ".join(f"{column!r} is {field}" for column, field in source.renamed.items())
+        say(console, f"Columns: {read}.")
 
 
 def check_paths(job: Job) -> None:
