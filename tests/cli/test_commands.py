@@ -156,7 +156,7 @@ def test_bad_usage_files_and_settings_exit_2_with_a_few_lines(
     monkeypatch.chdir(tmp_path)
     catalogue(tmp_path / "good.csv", 3)
     (tmp_path / "empty.csv").touch()
-    (tmp_path / "headless.csv").write_text("asin,country\nB01,US\n")
+    (tmp_path / "headless.csv").write_text("asin,land\nB01,US\n")
     (tmp_path / "odd.pdf").write_text("x")
     root = str(Path(__file__).parents[2])
 
