@@ -69,15 +69,21 @@ __all__ = [
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 
-def __getattr__(name: str) -> object:
-    if name not in ("MASTERLIST", "MasterlistItem"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from . import _masterlist  # when it is asked for: see there
+if not TYPE_CHECKING:  # a type checker would take any name for one that is there
 
-    for each in ("MASTERLIST", "MasterlistItem"):
-        globals()[each] = getattr(_masterlist, each)
-    _show_public_names()
-    return globals()[name]
+    def __getattr__(name: str) -> object:
+        if name not in ("MASTERLIST", "MasterlistItem"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from . import _masterlist  # when it is asked for: see there
+
+        for each in ("MASTERLIST", "MasterlistItem"):
+            globals()[each] = getattr(_masterlist, each)
+        _show_public_names()
+        return globals()[name]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def _show_public_names() -> None:

@@ -89,10 +89,9 @@ def words_of(answer: Answer) -> str:
     if len(answer.body) > MOST_BODY:
         return excerpt(answer.text)
     try:
-        content = parsed(answer.body)
-    except ValueError:
+        return excerpt(_words(parsed(answer.body)) or answer.text)
+    except (ValueError, RecursionError):
         return excerpt(answer.text)
-    return excerpt(_words(content) or answer.text)
 
 
 def _words(content: Any) -> str | None:

@@ -282,9 +282,12 @@ def refused_items(error: QuartileError, count: int) -> dict[int, str]:
     if not isinstance(error, APIError) or error.status != HTTPStatus.UNPROCESSABLE_ENTITY:
         return {}
     try:
-        details = parsed(error.body.encode())["detail"]
-    except (ValueError, KeyError, TypeError):
+        return _pointed_at_by(parsed(error.body.encode())["detail"], count)
+    except (ValueError, KeyError, TypeError, RecursionError):
         return {}
+
+
+def _pointed_at_by(details: Any, count: int) -> dict[int, str]:
     refused: dict[int, list[str]] = {}
     for detail in details if isinstance(details, list) else ():
         position, text = _pointed_at(detail)

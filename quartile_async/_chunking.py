@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ._json import encoded, parsed
+from pydantic_core import from_json
+
+from ._json import encoded
 from ._keys import Key
 from ._results import ItemResult
 
@@ -52,7 +54,7 @@ class Chunk:
         if self._body is None:
             part.wires = _at(positions, self.wires)
         else:
-            part._body = encoded(_at(positions, parsed(self._body)))
+            part._body = encoded(_at(positions, from_json(self._body)))  # exact, also for the longest integers
         return part
 
     def encode(self) -> bytes:

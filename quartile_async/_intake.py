@@ -310,6 +310,8 @@ class Intake:
             self._room_made.clear()
             await self._room_made.wait()
         self._out_of_room = False
+        if self._overdue:
+            self._wake()
         await self._may_read()
 
     def _has_room(self) -> bool:

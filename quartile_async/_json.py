@@ -1,7 +1,7 @@
 """JSON, strict in both directions; by orjson where it is installed, which takes a third off what JSON costs.
 
-What orjson refuses, pydantic's parser decides: there is one verdict, and one wording. A single difference is left:
-orjson reads an integer of more than 64 bits as a float.
+What orjson refuses, pydantic's parser decides: there is one verdict, and one wording. Two differences are left: orjson
+reads an integer of more than 64 bits as a float, and JSON that is nested more deeply.
 """
 
 from __future__ import annotations

@@ -55,7 +55,8 @@ class Supervisor:
         )
         self._recorder = tools.batch.recorder
         self._recorder.on_failure = self.fail
-        self._runs: dict[BatchRun, asyncio.Task[None]] = {}
+        self._runs: dict[BatchRun, asyncio.Task[None] | None] = {}
+        """Those that have not ended well; None: one that is just being started."""
         self._in_flight: dict[object, ReadyChunk] = {}
         self._task: asyncio.Task[None] | None = None
         self._opening: anyio.CancelScope | None = None
@@ -111,14 +112,15 @@ class Supervisor:
             if scope is not None:
                 scope.cancel()
         for run, task in self._runs.items():
-            run.leave(task)
+            if task is not None:
+                run.leave(task)
 
     async def _run(self) -> None:
         try:
             # asyncio's own group: one of anyio costs a batch four times as much. What may end early is told so by
             # name (`BatchRun.leave`); a group that is cancelled as a whole could not wait for a submit on the wire.
             async with asyncio.TaskGroup() as batches:
-                if not self._stopped and await self._open_journal():
+                if not self._stopped and await self._open_journal() and not self._stopped:
                     await self._feed(batches)
         finally:
             for borrower in list(self._in_flight):  # of what was cancelled before it had begun
@@ -184,7 +186,10 @@ class Supervisor:
                 settled=functools.partial(self._settle, borrower),
             )
             self._in_flight[borrower] = ready
-            self._runs[run] = batches.create_task(self._run_batch(run, borrower), name="quartile_async batch")
+            self._runs[run] = None
+            task = batches.create_task(self._run_batch(run, borrower), name="quartile_async batch")
+            if run in self._runs:  # where tasks are eager, it may have ended already
+                self._runs[run] = task
 
     def _take_ready(self) -> ReadyChunk | None:
         try:

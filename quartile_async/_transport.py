@@ -221,7 +221,7 @@ class Transport:
         try:
             answer = await self._exchanged(request, token)
             if answer.status < HTTPStatus.MULTIPLE_CHOICES:
-                value = request.read(answer)
+                value = _read(request, answer)
                 request.delivery.ended(None)
                 self._note_answer(answer, sent_at)
                 return Attempt(value)
@@ -316,6 +316,17 @@ class Transport:
             error.message, error.body = _blanked(error.message, everything), _blanked(error.body, everything)
             error.request_id = _blanked(error.request_id, everything)
         return error
+
+
+def _read(request: Request[R], answer: Answer) -> R:
+    """What a 2xx answer says. Raises ProtocolError where it cannot be read."""
+    try:
+        return request.read(answer)
+    except RecursionError:
+        raise ProtocolError(
+            f"{answer.request} was answered {answer.status} with JSON that is nested too deeply.",
+            may_have_been_sent=request.submits,
+        ) from None
 
 
 def _blanked(text: Any, secrets: list[str]) -> Any:

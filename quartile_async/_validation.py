@@ -41,6 +41,8 @@ class ItemCodec:
         self._to_wires = to_wires(resource.item)
         model = resource.item
         self._plain_model = model if model is not None and mapping_schema(model) is not None else None
+        rechecked = model is not None and model.model_config.get("revalidate_instances") == "always"
+        self._taken_as_is = frozenset({dict, model} if rechecked and self._plain_model is None else {dict})
 
     def check(self, items: Sequence[Any]) -> Checked:
         """Checks items.
@@ -58,13 +60,19 @@ class ItemCodec:
         return self._with_keys(Checked(positions, wires, [], problems))
 
     def _plain(self, items: Sequence[Any], problems: dict[int, str]) -> Sequence[Any]:
+        """What is checked for each item."""
         kinds = {*map(type, items)}
-        if kinds == {dict}:
+        if kinds <= self._taken_as_is:
             return items
         if kinds == {self._plain_model}:
-            # An instance that was changed after it was made is checked again: nothing is sent unchecked.
             return [item.__dict__ for item in items]
-        return [_plain(item, problems, position) for position, item in enumerate(items)]
+        return [self._plain_one(item, problems, position) for position, item in enumerate(items)]
+
+    def _plain_one(self, item: Any, problems: dict[int, str], position: int) -> Any:
+        if type(item) in self._taken_as_is:
+            return item
+        # An instance that was changed after it was made is checked again: nothing is sent unchecked.
+        return item.__dict__ if type(item) is self._plain_model else _plain(item, problems, position)
 
     def _validate_all(self, plain: Sequence[Any], problems: dict[int, str]) -> list[Any] | None:
         try:

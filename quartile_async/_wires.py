@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
@@ -43,6 +44,8 @@ def mapping_schema(model: type[pydantic.BaseModel]) -> CoreSchema | None:
     if schema["type"] != "model" or schema.keys() & {"serialization", "strict", "post_init"}:
         return None
     fields, config = schema["schema"], schema.get("config", {})
+    if model.model_dump is not pydantic.BaseModel.model_dump:
+        return None
     if fields["type"] != "model-fields" or fields.get("computed_fields") or schema.get("custom_init"):
         return None
     if not config.keys() <= {"title", "revalidate_instances", "extra_fields_behavior", "str_strip_whitespace"}:
@@ -69,9 +72,23 @@ def _is_json(schema: Any) -> bool:
     if schema["type"] == "literal":
         return all(type(value) in (str, int, bool) for value in schema["expected"])
     if schema["type"] == "union":
-        return all(map(_is_json, schema["choices"]))
-    if schema["type"] == "default" and not isinstance(schema.get("default", ...), str | int | float | None):
+        return all(_is_json(choice[0] if isinstance(choice, tuple) else choice) for choice in schema["choices"])
+    if schema["type"] == "default" and not _fits(schema.get("default", ...), schema["schema"]):
         return False
     if schema["type"] in ("default", "nullable", "function-before"):
         return _is_json(schema["schema"])
     return schema["type"] in ("str", "int", "float", "bool")
+
+
+def _fits(default: Any, schema: Any) -> bool:
+    """Whether a default, which pydantic does not check, is what a value that was checked could be."""
+    if schema["type"] == "nullable":
+        return default is None or _fits(default, schema["schema"])
+    if schema["type"] == "function-before":
+        return _fits(default, schema["schema"])
+    if schema["type"] == "union":
+        return any(_fits(default, choice[0] if isinstance(choice, tuple) else choice) for choice in schema["choices"])
+    if schema["type"] == "literal":
+        return any(type(default) is type(value) and default == value for value in schema["expected"])
+    kind = {"str": str, "int": int, "float": float, "bool": bool}.get(schema["type"])
+    return type(default) is kind and not (isinstance(default, float) and not math.isfinite(default))

@@ -69,7 +69,8 @@ def test_importing_the_package_loads_neither_what_few_need_nor_a_model() -> None
         "import pickle; item = quartile_async.MasterlistItem(asin='B01N5IB20Q', countryCode='US', percACoS=25);"
         "assert pickle.loads(pickle.dumps(item)) == item;"
         "assert b'_masterlist' not in pickle.dumps(item);"
-        "assert not hasattr(quartile_async, 'Masterlist')"
+        "assert not hasattr(quartile_async, 'Masterlist');"
+        "assert set(quartile_async.__all__) <= set(dir(quartile_async))"
     )
 
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

@@ -113,3 +113,31 @@ async def test_where_many_uploads_wait_in_line_each_reads_little_ahead() -> None
 
     assert read[0] >= 100, "each has a chunk ready for its turn"
     assert read[-1] <= 400, "not the eight that one alone would read ahead"
+
+
+async def test_a_chunk_that_lingered_while_uploads_were_in_line_leaves_as_soon_as_it_can() -> None:
+    async with (
+        Emulator(processing=0.1) as emulator,
+        client_for(emulator, max_in_flight=1, linger=0.1) as client,
+    ):
+        firsts = [10_000 * (number + 1) for number in range(10)]
+        others = [
+            asyncio.ensure_future(client.upload(MASTERLIST, [item(first + number) for number in range(300)]).summary())
+            for first in firsts
+        ]
+        await until(lambda: emulator.batches)
+
+        async def source() -> AsyncIterator[dict[str, Any]]:
+            for number in range(10):
+                yield item(number)
+            for number in range(100):
+                yield item(number) | {"percACoS": 30.0}  # ten products get a second target
+            await asyncio.Event().wait()  # and the input is silent
+
+        async with client.upload(MASTERLIST, source()) as upload:
+            results = aiter(upload)
+            async with asyncio.timeout(30):
+                seen = [await anext(results) for _ in range(110)]
+        await asyncio.gather(*others)
+
+    assert all(result.ok for result in seen)

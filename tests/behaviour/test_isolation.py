@@ -10,10 +10,12 @@ import pytest
 
 from quartile_async import (
     MASTERLIST,
+    UNMANAGED_ASINS,
     APIError,
     AuthenticationError,
     Outcome,
     PermissionDeniedError,
+    QuartileClient,
     QuotaExceededError,
     RateLimitError,
     TransportError,
@@ -209,3 +211,38 @@ async def test_the_wrong_spelling_of_the_paths_is_told() -> None:
         async with client_for(emulator, batch_paths="table") as client:
             assert all(result.ok for result in await client.upload(MASTERLIST, items(10)).collect())
     assert emulator.violations == []
+
+
+@pytest.mark.parametrize("depth", [250, 1_010])
+@pytest.mark.parametrize("on", ["poll", "submit"])
+async def test_an_answer_that_is_nested_deeply_costs_itself_at_most(depth: int, on: Any) -> None:
+    deep = "[" * depth + "]" * depth
+    row = f'{{"asin": "A0", "x": {deep}, "status": {{"success": true, "message": "", "process": ""}}, "id": "1"}}'
+    bodies = {"poll": f'{{"status": "SUCCESS", "data": [{row}]}}', "submit": f'{{"batchId": {deep}}}'}
+    async with Emulator(processing=0.01) as emulator, client_for(emulator) as client:
+        emulator.add(Fault(on=on, times=1, status=200, body=bodies[on].encode()))
+        results = await client.upload(UNMANAGED_ASINS, [{"asin": f"A{number}"} for number in range(250)]).collect()
+
+    assert len(results) == 250
+    assert sum(not result.ok for result in results) <= 100
+
+
+async def test_a_refusal_that_is_nested_deeply_points_at_nothing(emulator: Emulator, client: QuartileClient) -> None:
+    deep = "[" * 900 + "]" * 900
+    detail = f'{{"detail": [{{"loc": ["body", {deep}], "msg": {deep}}}]}}'
+    emulator.add(Fault(on="submit", times=1, status=422, body=detail.encode()))
+
+    results = await client.upload(MASTERLIST, [item(number) for number in range(4)]).collect()
+
+    assert all(result.ok for result in results)
+
+
+async def test_eager_tasks_change_nothing(emulator: Emulator) -> None:
+    factory = getattr(asyncio, "eager_task_factory", None)
+    if factory is None:
+        pytest.skip("Python 3.11 has no eager tasks")
+    asyncio.get_running_loop().set_task_factory(factory)
+    async with client_for(emulator, max_body_bytes=40) as client:
+        results = await client.upload(MASTERLIST, [item(number) for number in range(10)]).collect()
+
+    assert [result.outcome for result in results] == [Outcome.REJECTED] * 10

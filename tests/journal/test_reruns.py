@@ -26,6 +26,7 @@ from quartile_async import (
     QuotaExceededError,
     Resource,
 )
+from quartile_async._journal import Contents, Subject
 from quartile_async.emulator import Emulator, Fault
 
 from ..behaviour.conftest import client_for, item, items, until
@@ -414,3 +415,56 @@ async def test_items_that_json_does_not_know_are_recognised_all_the_same(path: P
 
     assert [result.outcome for result in second] == [result.outcome for result in first]
     assert all(result.replayed for result in second)
+
+
+class SlowToOpen:
+    """A journal that is opened when it is told to, and has nothing in it."""
+
+    def __init__(self) -> None:
+        self.may_open = asyncio.Event()
+        self.closed = False
+
+    async def open(self, subject: Subject) -> Contents:
+        await self.may_open.wait()
+        return Contents(0, 0, 0.0, 0.0, None)
+
+    async def items_from(self, index: int) -> list[Any]:
+        return []
+
+    async def batches_from(self, first: int, number: int) -> list[Any]:
+        return []
+
+    async def write(self, *records: Any) -> None: ...
+
+    async def close(self, *, finished: bool) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize("how", ["stop", "aclose", "client"])
+@pytest.mark.parametrize("opened_before", [False, True])
+async def test_an_upload_that_is_left_while_its_journal_is_opened_ends_and_reads_nothing(
+    how: str, opened_before: bool, emulator: Emulator
+) -> None:
+    journal = SlowToOpen()
+    client = client_for(emulator)
+    upload = client.upload(MASTERLIST, items(5_000), journal=journal)
+    results = asyncio.ensure_future(upload.collect())
+    for _ in range(3):
+        await asyncio.sleep(0)
+    if opened_before:
+        journal.may_open.set()  # it is about to be open: the upload learns it in the next turn
+
+    async with asyncio.timeout(5):
+        if how == "stop":
+            upload.stop()
+            journal.may_open.set()
+            assert await results == []
+        else:
+            await (upload.aclose() if how == "aclose" else client.aclose())
+            await asyncio.wait([results])
+            results.exception()
+        await client.aclose()
+
+    assert upload.progress.read == 0
+    assert journal.closed is (how == "stop" or opened_before), "what was never opened is not closed"
+    assert not emulator.requests

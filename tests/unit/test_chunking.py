@@ -87,6 +87,13 @@ def test_missing_tells_what_would_complete_a_chunk() -> None:
     assert (chunker.missing, chunker.held_items) == (98, 2)
 
 
+def test_a_part_of_a_chunk_has_the_exact_numbers_of_the_whole() -> None:
+    chunk = Chunk([0, 1], ["a", "b"], [{"n": 2**64 + 1}, {"n": 2}], ["A", "B"])
+    chunk.encode()
+
+    assert chunk.select([0]).encode() == b'[{"n":18446744073709551617}]'
+
+
 def test_a_part_of_a_chunk_sends_what_the_chunk_would_have_sent_whether_it_was_encoded_or_not() -> None:
     def chunk() -> Chunk:
         wires = [{"asin": f"B{number}", "percACoS": number / 7} for number in range(4)]

@@ -18,6 +18,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
+    Tag,
     ValidationError,
     computed_field,
     field_serializer,
@@ -190,25 +191,72 @@ class Inner(Plain):
     inner: Plain | None = None
 
 
+class Tagged(Plain):
+    value: Annotated[int, Tag("number")] | Annotated[str, Tag("text")] = 0
+
+
+class Defaulted(Plain):
+    target: float = float("nan")
+
+
+class Misfit(Plain):
+    on: int = True
+
+
+class Dumped(Plain):
+    def model_dump(self, **options: Any) -> dict[str, Any]:
+        return super().model_dump(**options) | {"name": "EU-" + self.name}
+
+
+class Excluding(Plain):
+    model_config = ConfigDict(revalidate_instances="always")
+
+    note: str = Field(exclude=True)
+
+
 class Opening(Plain):
     def __init__(self, **values: Any) -> None:
         super().__init__(**(values | {"name": "always this"}))
 
 
 MODELS = [
-    MasterlistItem, Loose, Plain, Upper, Paired, Computed, Strict, Open, Dated, Factory, Marked, Inner, Opening
+    MasterlistItem, Loose, Plain, Upper, Paired, Computed, Strict, Open, Dated, Factory, Marked, Inner, Opening, Tagged,
+    Defaulted, Misfit, Excluding,
 ]  # fmt: skip
 
 
 def test_only_models_that_do_nothing_of_their_own_are_checked_as_mappings() -> None:
-    assert [model for model in MODELS if mapping_schema(model) is not None] == [MasterlistItem, Plain]
+    assert [model for model in MODELS if mapping_schema(model) is not None] == [
+        MasterlistItem,
+        Plain,
+        Tagged,
+    ]
+    assert mapping_schema(Dumped) is None
+
+
+@pytest.mark.parametrize("others", [[], [{"name": "other"}], [Plain(name="third")]])
+def test_an_instance_means_the_same_whoever_its_neighbours_are(others: list[Any]) -> None:
+    resource = Resource("x", item=Dumped, key="name")
+
+    assert sent(resource, Dumped(name="shoe"), *others)[0]["name"] == "EU-shoe"
+
+
+def test_an_instance_that_pydantic_checks_again_keeps_what_it_would_not_dump() -> None:
+    checked = check(Resource("x", item=Excluding, key="name"), Excluding(name="shoe", note="n"), {"name": "bag"})
+
+    assert list(checked.positions) == [0]
+    assert "note" not in checked.wires[0]
+    assert checked.problems == {1: "note: Field required"}
 
 
 values = st.sampled_from(
     ["Manual", "Auto", 3, " ab ", "", "7", 7, 7.5, "7.5", None, True, float("inf"), [], {}, date(2026, 2, 3), b"x"]
 )
 of_plain = st.dictionaries(
-    st.sampled_from(["name", "kind", "budget", "clicks", "paused", "since", "inner", "campaignName", "x"]), values
+    st.sampled_from(
+        ["name", "kind", "budget", "clicks", "paused", "since", "inner", "campaignName", "x", "value", "note", "on"]
+    ),
+    values,
 ).map(lambda fields: {"name": "some", "campaignName": "some"} | fields)
 
 
@@ -220,7 +268,7 @@ def test_a_model_means_the_same_however_it_is_checked(model: type[BaseModel], it
     for position, item in enumerate(items):
         try:
             expected = model.model_validate(item).model_dump(mode="json", by_alias=True)
-            finite = "inf" not in repr(expected)
+            finite = "inf" not in repr(expected) and "nan" not in repr(expected)
         except ValidationError as error:
             assert position in checked.problems
             assert str(error.errors()[0]["loc"][:1] or "").strip("(',)") in checked.problems[position]
