@@ -291,6 +291,7 @@ class Transport:
         self._traffic.note(signal, sent_at=sent_at)
 
     async def _exchanged(self, request: Request[Any], token: str) -> Answer:
+        request.delivery.check_not_left()
         answer = await self._http.exchange(
             request.method,
             request.path,

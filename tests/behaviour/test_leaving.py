@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -271,6 +272,10 @@ async def test_after_the_last_result_nothing_is_left_even_without_a_client_block
         await client.aclose()
 
 
+@pytest.mark.skipif(
+    sys.version_info >= (3, 12),
+    reason="aiohttp writes it in the request's own step, which a cancelled task never takes",
+)
 async def test_a_body_that_must_not_go_out_any_more_does_not(emulator: Emulator) -> None:
     left = Delivery(is_left=True)
     http = Http(base_url=emulator.url, headers={}, timeout=5.0, ssl_context=None, trust_env=False)
