@@ -6,12 +6,13 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from pydantic_core import to_json
 
 from ._answers import Answer, UnusableAnswerError, UnusableEndError, excerpt, object_of
 from ._auth import Tokens
+from ._clock import LoopClock
 from ._delivery import Delivery
 from ._errors import APIError, ConfigurationError, ProtocolError, QuartileError
 from ._json import parsed
@@ -20,6 +21,9 @@ from ._results import BatchStatus
 from ._tokens import StoredTokens, tokens_of
 from ._traffic import Traffic
 from ._transport import Transport
+
+if TYPE_CHECKING:
+    from ._hook import Hook
 
 BatchPaths: TypeAlias = Literal["example", "table"]
 """The two spellings of the paths: the worked example's and the change table's."""
@@ -76,16 +80,26 @@ class Api:
     Args:
         auth_prefix: the path before `validate`.
         most_bytes: of a body; None: any number.
+        hook: is told of submits and polls.
     """
 
     def __init__(
-        self, transport: Transport, paths: Paths, auth_prefix: str, tokens: Tokens, most_bytes: int | None
+        self,
+        transport: Transport,
+        paths: Paths,
+        auth_prefix: str,
+        tokens: Tokens,
+        most_bytes: int | None,
+        *,
+        hook: Hook | None = None,
     ) -> None:
         self._transport = transport
         self._paths = paths
         self._auth_prefix = auth_prefix
         self._tokens = tokens
         self._most_bytes = most_bytes
+        self.hook: Hook | None = hook
+        self._now = LoopClock()
 
     @property
     def server(self) -> str:
@@ -111,11 +125,20 @@ class Api:
         """
         if self._most_bytes is not None and len(body) > self._most_bytes:
             raise TooLargeError(items, len(body), self._most_bytes)
+        begun = self._now()
+
+        def read(answer: Answer) -> str:
+            delivery.batch_id = batch_id = batch_id_of(answer)
+            delivery.taken_at = self._now()
+            if self.hook is not None:  # here, since whoever waits for the answer may have been left meanwhile
+                self.hook.submitted(batch_id, items, delivery.taken_at - begun, resource.path)
+            return batch_id
+
         try:
             return await self._transport.submit(
                 self._paths.submit(resource),
                 body,
-                lambda answer: _revealed(delivery, batch_id_of(answer)),
+                read,
                 tokens=self._tokens,
                 patient=patient,
                 may_send_again=resource.may_be_sent_again,
@@ -147,10 +170,17 @@ class Api:
         def read(answer: Answer) -> BatchStatus:
             status = batch_status_of(answer, batch_id)
             check(status)
+            if self.hook is not None:
+                self.hook.polled(batch_id, status.status, resource.path, finished=status.finished)
             return status
 
         path = self._paths.batch(resource, checked_batch_id(batch_id))
-        return await self._transport.ask("GET", path, read, tokens=self._tokens, patient=patient)
+        try:
+            return await self._transport.ask("GET", path, read, tokens=self._tokens, patient=patient)
+        except QuartileError:
+            if self.hook is not None:
+                self.hook.polled(batch_id, None, resource.path, finished=False)
+            raise
 
     async def validate(self) -> None:
         """Asks whether the server takes the subscription key and the access token (contract, "Tokens").
@@ -205,11 +235,6 @@ class TokenApi:
             secrets=secrets,
             delivery=delivery,
         )
-
-
-def _revealed(delivery: Delivery, batch_id: str) -> str:
-    delivery.batch_id = batch_id
-    return batch_id
 
 
 def checked_batch_id(batch_id: object) -> str:

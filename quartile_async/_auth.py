@@ -8,11 +8,14 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import TypeAlias, cast
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 from ._credentials import Credentials
 from ._errors import AuthenticationError, ClientClosedError, ConfigurationError, QuartileError
 from ._tokens import Freshness, StoredTokens, checked_secret, freshness_of
+
+if TYPE_CHECKING:
+    from ._hook import Hook
 
 TokenProvider: TypeAlias = Callable[[], Awaitable[str]]
 """An async function that gives a valid access token. It is called again when the server refuses the last one."""
@@ -42,6 +45,8 @@ class FixedToken:
 class ProvidedTokens:
     """What the user's own function gives."""
 
+    how: Literal["provided"] = "provided"
+
     def __init__(self, provider: TokenProvider) -> None:
         self._provider = provider
 
@@ -70,8 +75,11 @@ class Tokens:
     at its end, everyone waits.
     """
 
-    def __init__(self, source: Source, *, wall_clock: Callable[[], float] | None = None) -> None:
+    def __init__(
+        self, source: Source, *, wall_clock: Callable[[], float] | None = None, hook: Hook | None = None
+    ) -> None:
         self._source = source
+        self.hook: Hook | None = hook
         self._now = wall_clock or time.time
         self._current = StoredTokens(source.token) if isinstance(source, FixedToken) else None
         self._refused: deque[str] = deque(maxlen=8)
@@ -156,6 +164,8 @@ class Tokens:
     async def _renew(self) -> StoredTokens:
         assert not isinstance(self._source, FixedToken)
         self._current = await self._source.obtain(frozenset(self._refused))
+        if self.hook is not None:
+            self.hook.token_refreshed(self._source.how)
         return self._current
 
     def _note_end(self, renewal: asyncio.Task[StoredTokens]) -> None:
@@ -168,22 +178,24 @@ class Tokens:
         logger.warning("An access token could not be replaced: %s", failure)
 
 
-def tokens_from(auth: object, credentials: Credentials | None, wall_clock: Callable[[], float]) -> Tokens:
+def tokens_from(
+    auth: object, credentials: Credentials | None, wall_clock: Callable[[], float], hook: Hook | None = None
+) -> Tokens:
     """The tokens of an account, from what its user gave.
 
     Raises:
         ConfigurationError: it is none of the things that `auth` may be.
     """
     if credentials is not None:
-        return Tokens(credentials, wall_clock=wall_clock)
+        return Tokens(credentials, wall_clock=wall_clock, hook=hook)
     if isinstance(auth, str):
-        return Tokens(FixedToken(auth))
+        return Tokens(FixedToken(auth), hook=hook)
     if not callable(auth):
         raise ConfigurationError(
             f"auth is a {type(auth).__name__}. Give an access token, LoginAuth(...), RefreshAuth(...), or an async "
             "function that returns an access token."
         )
-    return Tokens(ProvidedTokens(cast("TokenProvider", auth)))
+    return Tokens(ProvidedTokens(cast("TokenProvider", auth)), hook=hook)
 
 
 def _own_copy(failure: QuartileError) -> QuartileError:

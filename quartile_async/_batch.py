@@ -73,6 +73,7 @@ class BatchRun:
         self._pending = [chunk]
         """The parts without results yet; the first one is under way."""
         self._delivery = _delivery_of(chunk)
+        self._end_is_told = True
         self._older = tools.order.older_writes(chunk.keys)
 
     async def run(self) -> None:
@@ -109,6 +110,7 @@ class BatchRun:
 
     async def _run_part(self, part: Chunk) -> None:
         self._delivery = _delivery_of(part)
+        self._end_is_told = False
         if part.known is not None:
             await self._ask_once_more(part, part.known)
         elif part.batch_id is not None:
@@ -131,10 +133,9 @@ class BatchRun:
         self._tools.counts.submitted += 1
         if logger.isEnabledFor(logging.INFO):  # else the labels would be made for nothing
             logger.info("Batch %s: %d items submitted.", batch_id, len(part), extra=self._labels(batch_id, part))
-        since = asyncio.get_running_loop().time()
         if (written := self._tools.recorder.taken(part, self._delivery)) is not None:
             await written  # it is not asked for before
-        await self._wait_for_end(part, batch_id, since=since)
+        await self._wait_for_end(part, batch_id)
 
     async def _ask_once_more(self, part: Chunk, known: Results) -> None:
         """An earlier run gave this batch up. Perhaps it has ended meanwhile."""
@@ -149,18 +150,19 @@ class BatchRun:
         except QuartileError as error:
             logger.info("Batch %s: %s", part.batch_id, error, extra=self._labels(part.batch_id, part))
         if fitting:
-            await self._finish(part, self._ended(part, part.batch_id, fitting[-1]))
+            await self._finish(part, self._ended(part, part.batch_id, fitting[-1]), status=fitting[-1].status)
             return
+        self._tell_end(known)
         self._tools.order.give_up(part.keys, part.batch_id)
         del self._pending[0]
         self._deliver(known)
 
-    async def _wait_for_end(self, part: Chunk, batch_id: str, *, since: float | None = None) -> None:
-        """Ends when a batch that was taken, at that time or by an earlier run, has ended, or is given up."""
+    async def _wait_for_end(self, part: Chunk, batch_id: str) -> None:
+        """Ends when a batch that was taken, now or in an earlier run, has ended, or is given up."""
         fitting: list[Matched] = []
         try:
             await self._tools.wait.until_finished(
-                batch_id, lambda status: self._check_end(part, status, fitting), since=since
+                batch_id, lambda status: self._check_end(part, status, fitting), since=self._delivery.taken_at
             )
         except HOPELESS:
             raise
@@ -172,7 +174,7 @@ class BatchRun:
             results = unknown(part, str(error), batch_id=batch_id, resent=self._delivery.in_doubt)
             await self._finish(part, results, final=not given_up)
             return
-        await self._finish(part, self._ended(part, batch_id, fitting[-1]))
+        await self._finish(part, self._ended(part, batch_id, fitting[-1]), status=fitting[-1].status)
 
     def _check_end(self, part: Chunk, status: BatchStatus, fitting: list[Matched]) -> None:
         """Raises where the end of a batch cannot be used; else, keeps what it says."""
@@ -243,11 +245,13 @@ class BatchRun:
         message += " But an earlier try, whose answer was lost, may have been taken."
         return ItemResult(index, item, Outcome.UNKNOWN, message, resent=True)
 
-    async def _finish(self, part: Chunk, results: Results, *, final: bool = True) -> None:
+    async def _finish(self, part: Chunk, results: Results, *, final: bool = True, status: str | None = None) -> None:
         if self._older:
             for result, key in zip(results, part.keys, strict=True):
                 if key in self._older:
                     result.message = f"{result.message} {self._older[key]}".lstrip()
+        if self._tools.api.hook is not None:
+            self._tell_end(results, status)
         if len(self._pending) == 1:
             self._settled()
         await self._tools.recorder.ended(part, results, final=final)
@@ -258,9 +262,21 @@ class BatchRun:
         """Where the upload was left while the batch is alive, newer writes to its keys are told, and the next run."""
         if not self._pending:
             return
+        if self._tools.api.hook is not None:
+            self._tell_end(left(self._pending[0], self._delivery))
         self._tools.recorder.left(self._pending[0], self._delivery)
         if self._delivery.batch_id or self._delivery.may_have_arrived:
             self._tools.order.give_up(self._pending[0].keys, self._delivery.batch_id)
+
+    def _tell_end(self, results: Results, status: str | None = None) -> None:
+        """Nothing more will be asked about the batch, if there was one; `status` as in `BatchFinished`."""
+        hook, delivery = self._tools.api.hook, self._delivery
+        if hook is None or delivery.batch_id is None or self._end_is_told:
+            return
+        self._end_is_told = True
+        age = None if delivery.taken_at is None else asyncio.get_running_loop().time() - delivery.taken_at
+        outcomes = (result.outcome for result in results)
+        hook.finished(delivery.batch_id, status, outcomes, age, self._tools.resource.path)
 
     def _labels(self, batch_id: str | None, part: Chunk) -> dict[str, object]:
         return {**self._tools.labels, "batch_id": batch_id, "items": len(part)}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import ssl
 import time
 import weakref
 from collections.abc import Callable, Coroutine, Mapping
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import anyio
 
@@ -26,6 +27,10 @@ from ._tokens import checked_secret, digest_of
 from ._traffic import Traffic
 from ._transport import Transport
 from ._waiting import WaitLimits
+
+if TYPE_CHECKING:
+    from ._hook import Hook
+    from .events import Event
 
 Auth: TypeAlias = str | LoginAuth | RefreshAuth | TokenProvider
 
@@ -65,6 +70,9 @@ class QuartileClient(Account):
         max_body_bytes: a batch whose JSON is longer is sent in parts; None: only when the server says 413.
         ssl_context: for a private certificate authority; None: what the machine trusts.
         trust_env: takes the proxy from the environment (HTTPS_PROXY, NO_PROXY).
+        on_event: a function that is called with each event, for all uploads and accounts; see
+            `quartile_async.events`. It is a plain one, not async, and called on the event loop: it has to be quick.
+            What it raises is logged, and changes nothing.
 
     Raises:
         ConfigurationError: a setting cannot be used.
@@ -92,6 +100,7 @@ class QuartileClient(Account):
         max_body_bytes: int | None = None,
         ssl_context: ssl.SSLContext | None = None,
         trust_env: bool = False,
+        on_event: Callable[[Event], object] | None = None,
     ) -> None:
         _check_at_least(1, max_in_flight=max_in_flight, max_tries=max_tries)
         _check_at_least(0.0, linger=linger, not_visible_grace=not_visible_grace, max_pause=max_pause)
@@ -115,7 +124,8 @@ class QuartileClient(Account):
             ssl_context=ssl_context,
             trust_env=trust_env,
         )
-        self._traffic = Traffic(max_in_flight=max_in_flight, outage_limit=outage_limit)
+        self._hook = _hook_from(on_event)
+        self._traffic = Traffic(max_in_flight=max_in_flight, outage_limit=outage_limit, hook=self._hook)
         limits = RetryLimits(tries=max_tries, seconds=max_retry_time, longest_pause=max_pause)
         self._transport = Transport(self._http, subscription_key=key, traffic=self._traffic, limits=limits)
         self._all_tokens: weakref.WeakSet[Tokens] = weakref.WeakSet()
@@ -128,7 +138,7 @@ class QuartileClient(Account):
             spawn=self._spawn,
         )
         self._key = key
-        super().__init__(account, self._api_for(auth), shared, self._identity_of(auth))
+        super().__init__(account, self._api_for(account, auth), shared, self._identity_of(auth))
 
     @classmethod
     def from_env(cls, **options: Any) -> Self:
@@ -181,18 +191,19 @@ class QuartileClient(Account):
             ConfigurationError: `auth` cannot be used.
         """
         self._check_open()
-        return Account(label, self._api_for(auth), self._shared, self._identity_of(auth))
+        return Account(label, self._api_for(label, auth), self._shared, self._identity_of(auth))
 
-    def _api_for(self, auth: Auth) -> Api:
+    def _api_for(self, account: str | None, auth: Auth) -> Api:
         credentials = None
         if isinstance(auth, LoginAuth | RefreshAuth):
             user = digest_of(auth.username) if isinstance(auth, LoginAuth) else ""
             endpoint = TokenApi(self._transport, self._auth_prefix, user, wall_clock)
             credentials = Credentials(auth, endpoint, wall_clock=wall_clock)
             auth = ""
-        tokens = tokens_from(auth, credentials, wall_clock)
+        hook = None if self._hook is None else self._hook.of(account)
+        tokens = tokens_from(auth, credentials, wall_clock, hook)
         self._all_tokens.add(tokens)
-        return Api(self._transport, self._paths, self._auth_prefix, tokens, self._most_bytes)
+        return Api(self._transport, self._paths, self._auth_prefix, tokens, self._most_bytes, hook=hook)
 
     def _identity_of(self, auth: Auth) -> str:
         user = auth.username if isinstance(auth, LoginAuth) else ""
@@ -216,6 +227,18 @@ def _check_at_least(least: float, **settings: object) -> None:
     for name, value in settings.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < float("inf"):
             raise ConfigurationError(f"{name}={value!r} cannot be used: give a number of at least {least:g}.")
+
+
+def _hook_from(function: object) -> Hook | None:
+    if function is None:
+        return None
+    if not callable(function):
+        raise ConfigurationError(f"on_event is a {type(function).__name__}. Give a function that takes an event.")
+    if any(map(inspect.iscoroutinefunction, (function, type(function).__call__))):
+        raise ConfigurationError("on_event is an async function. Give a plain one; it may start tasks.")
+    from ._hook import Hook  # and with it the events' classes
+
+    return Hook(function)
 
 
 def settings_from_env(environ: Mapping[str, str], *, given: Mapping[str, Any]) -> dict[str, Any]:

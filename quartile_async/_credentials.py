@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from http import HTTPStatus
-from typing import Protocol
+from typing import Literal, Protocol
 
 from ._answers import is_about_the_key
 from ._delivery import Delivery
@@ -83,7 +83,11 @@ LOG_IN_AGAIN = "Log in again and give the new refresh token, or use LoginAuth."
 
 
 class Credentials:
-    """Gets tokens: from the store, by the refresh token, by a login, in this order."""
+    """Gets tokens: from the store, by the refresh token, by a login, in this order.
+
+    Attributes:
+        how: it got the last ones.
+    """
 
     def __init__(
         self, auth: LoginAuth | RefreshAuth, endpoint: TokenEndpoint, *, wall_clock: Callable[[], float] | None = None
@@ -100,6 +104,7 @@ class Credentials:
         self._delivery = Delivery()
         self._stopped = False
         self._why = ""
+        self.how: Literal["login", "refresh", "stored"] = "stored"
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -131,6 +136,7 @@ class Credentials:
     async def _obtain(self, refused: frozenset[str]) -> StoredTokens:
         if self._unsaved is not None:
             await self._save(self._unsaved)
+        self.how = "stored"
         known = await self._load()
         if known is not None and self._is_usable(known, refused):
             return known
@@ -145,6 +151,7 @@ class Credentials:
                 f"{LOG_IN_AGAIN}"
             )
         self._check_not_stopped()
+        self.how = "login"
         return await self._save(await self._logged_in(*self._login))
 
     def _check_not_stopped(self) -> None:
@@ -174,6 +181,7 @@ class Credentials:
             if not self._delivery.on_the_wire:  # cancelled before it was sent
                 self._spent.discard(token)
             raise
+        self.how = "refresh"
         return await self._save(new)
 
     async def _after_a_failed_refresh(

@@ -16,12 +16,14 @@ class Delivery:
         on_the_wire: its body has begun to go out, and no answer has come.
         in_doubt: an earlier try may have arrived.
         batch_id: the id of the batch, once an answer has told it.
+        taken_at: when it did, on the loop's clock; None also where an earlier run submitted it.
         is_left: the upload has been left: nothing more may be sent.
     """
 
     on_the_wire: bool = False
     in_doubt: bool = False
     batch_id: str | None = None
+    taken_at: float | None = None
     is_left: bool = False
 
     @property

@@ -34,11 +34,13 @@ class Matched:
     """The results of a batch that has ended.
 
     Attributes:
+        status: the server's word for the end.
         results: one for each item, in input order.
         foreign_rows: rows that belong to no item, or to one that had its row.
         fits: whether any row belongs to an item, or there were none at all.
     """
 
+    status: str
     results: list[ItemResult[Any]]
     foreign_rows: int
     fits: bool
@@ -69,7 +71,7 @@ def match(chunk: Chunk, status: BatchStatus, resource: Resource[Any], *, resent:
         )
     )
     matched = len(rows) - missing
-    return Matched(results, len(status.rows) - matched, matched > 0 or not status.rows)
+    return Matched(status.status, results, len(status.rows) - matched, matched > 0 or not status.rows)
 
 
 def _usual_readings(rows: Sequence[dict[str, Any] | None]) -> Columns | None:

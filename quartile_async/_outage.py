@@ -8,9 +8,13 @@ import itertools
 import logging
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from ._clock import LoopClock
 from ._errors import TransportError
+
+if TYPE_CHECKING:
+    from ._hook import Hook
 
 FIRST_PROBE, LONGEST_BETWEEN_PROBES = 1.0, 5.0
 """Seconds from the beginning of an outage to its first probe, and the most from one probe to the next. They double."""
@@ -36,8 +40,9 @@ class Outage:
         limit: seconds after which those who wait are told that it is hopeless.
     """
 
-    def __init__(self, limit: float, *, clock: Callable[[], float] | None = None) -> None:
+    def __init__(self, limit: float, *, clock: Callable[[], float] | None = None, hook: Hook | None = None) -> None:
         self._limit = limit
+        self._hook = hook
         self._clock = clock or LoopClock()
         self._since: float | None = None
         self._reason = ""
@@ -72,7 +77,7 @@ class Outage:
         if self._since is not None:
             logger.warning("Requests get through again, after %.1f s.", self._clock() - self._since, extra=PAUSE)
             self.last_ended = self.last_through
-            self._finish()
+            self._finish(recovered=True)
 
     def failed(self) -> None:
         """A request was not answered by the API itself."""
@@ -104,6 +109,8 @@ class Outage:
             loop = asyncio.get_running_loop()
             self._end = loop.call_later(max(0.0, since + self._limit - self._clock()), self._give_up)
             self._plan_probe()
+            if self._hook is not None:
+                self._hook.outage_began(reason, self._limit)
 
     async def turn(self, request: object, *, rank: int) -> None:
         """Waits until the request may go out; of those who wait, the one with the lowest rank is the next probe.
@@ -131,7 +138,7 @@ class Outage:
 
     def close(self) -> None:
         """Lets everything go; for when the client closes."""
-        self._finish()
+        self._finish(recovered=False)
 
     async def over(self) -> None:
         """Waits while there is an outage."""
@@ -152,15 +159,15 @@ class Outage:
                 return
         self._interval = FIRST_PROBE  # nobody is left: whoever comes next need not wait for long
 
-    def _finish(self) -> None:
-        waiting = self._forget()
+    def _finish(self, *, recovered: bool) -> None:
+        waiting = self._forget(recovered=recovered)
         for *_, waiter in waiting:
             if not waiter.done():
                 waiter.set_result(None)
 
     def _give_up(self) -> None:
         self._given_up_at = self._clock()
-        waiting = self._forget()
+        waiting = self._forget(recovered=False)
         for *_, waiter in waiting:
             if not waiter.done():
                 waiter.set_exception(self._hopeless())
@@ -173,8 +180,10 @@ class Outage:
             "Check the network and the server, and send the rest once they are back."
         )
 
-    def _forget(self) -> list[tuple[int, int, object, asyncio.Future[None]]]:
+    def _forget(self, *, recovered: bool) -> list[tuple[int, int, object, asyncio.Future[None]]]:
         """Whatever is known of the outage; gives those who waited."""
+        if self._since is not None and self._hook is not None:
+            self._hook.outage_ended(self._clock() - self._since, recovered=recovered)
         for timer in (self._next_probe, self._end):
             if timer is not None:
                 timer.cancel()

@@ -92,6 +92,11 @@ class Gate:
     def is_open(self) -> bool:
         return self._closed_at == -math.inf or self._clock() >= self._opens_at
 
+    @property
+    def seconds_left(self) -> float:
+        """How long it is still closed."""
+        return max(0.0, self._opens_at - self._clock())
+
     def close_for(self, seconds: float) -> None:
         """Closes the gate; a gate that is closed for longer stays so."""
         self._closed_at = self._clock()

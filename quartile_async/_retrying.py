@@ -146,11 +146,13 @@ async def retried(
     budget: RetryBudget,
     may_send_again: bool,
     is_hopeless: Callable[[], bool] = lambda: False,
+    on_retry: Callable[[str, float, int], object] | None = None,
 ) -> Attempt[R]:
     """Tries on after the first try until one succeeds, or there is no point in going on; gives the last try.
 
     `begun`: when the first try did, on the loop's clock.
     `is_hopeless`: whether further tries are pointless for now, for a reason beyond this request.
+    `on_retry`: is told, before each further try, why the last one failed, seconds to wait, and the tries so far.
     """
     clock = asyncio.get_running_loop().time
     give_up_at = begun + limits.seconds + first.held
@@ -178,8 +180,12 @@ async def retried(
         give_up_at += tried.held
         return tried
 
+    def tell(details: Any) -> None:
+        if on_retry is not None:
+            on_retry(str(details["value"].error), details["wait"], details["tries"])
+
     again = backoff.on_predicate(
-        functools.partial(waits, budget), goes_on, max_tries=limits.tries, jitter=None, logger=None
+        functools.partial(waits, budget), goes_on, max_tries=limits.tries, jitter=None, logger=None, on_backoff=tell
     )
     last = await again(attempt)()
     if last.error is None:

@@ -6,12 +6,16 @@ import enum
 import math
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from ._clock import LoopClock
 from ._outage import Outage
 from ._pacing import Gate, Slots
 from ._retrying import RetryBudget
 from ._turns import Turns
+
+if TYPE_CHECKING:
+    from ._hook import Hook
 
 LONGEST_HINT = 60.0
 """Seconds; a hint that no request is left closes the gate for no longer. A 429 would."""
@@ -70,16 +74,17 @@ class Traffic:
         poll_price: what a poll is worth, in the usual prices; more than 1 where requests are scarce.
     """
 
-    def __init__(self, *, max_in_flight: int, outage_limit: float) -> None:
+    def __init__(self, *, max_in_flight: int, outage_limit: float, hook: Hook | None = None) -> None:
         self.slots: Slots = Slots(max_in_flight)
         self.gate: Gate = Gate()
-        self.outage: Outage = Outage(outage_limit)
+        self.outage: Outage = Outage(outage_limit, hook=hook)
         self.budget: RetryBudget = RetryBudget()
         # One upload is cheaper with few, full turns of the loop; with many at once, each turn is full as it is.
         self.turns: Turns = Turns(lambda: 1 if self.slots.in_line > 1 else ANSWERS_IN_A_TURN)
         self.poll_price: float = 1.0
         self._raised_at = -math.inf
         self._outage_limit = outage_limit
+        self._hook = hook
         self._now = LoopClock()
 
     def note(self, signal: Signal, *, sent_at: float, headers: Mapping[str, str] | None = None) -> None:
@@ -104,7 +109,10 @@ class Traffic:
         now = self._now()
         self.slots.congested(sent_at=sent_at, now=now)
         self._raise_the_price(now)
-        return self.gate.refused(pause, sent_at=sent_at) > self._outage_limit
+        refused_for = self.gate.refused(pause, sent_at=sent_at)
+        if self._hook is not None:
+            self._hook.throttled(self.gate.seconds_left, "429")
+        return refused_for > self._outage_limit
 
     def note_overdue(self) -> None:
         """A batch has not ended by its deadline."""
@@ -118,6 +126,8 @@ class Traffic:
         remaining, reset = left
         if remaining == 0 and reset > 0:
             self.gate.close_for(min(reset, LONGEST_HINT))
+            if self._hook is not None:
+                self._hook.throttled(self.gate.seconds_left, "RateLimit-Remaining")
         if remaining < self.slots.in_use:
             self._raise_the_price(self._now())
         else:

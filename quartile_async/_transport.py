@@ -62,6 +62,11 @@ class Request(Generic[R]):
         return self.body is not None
 
     @property
+    def route(self) -> str:
+        """The path without a batch's id: each GET asks for a batch, whose id comes last."""
+        return f"{self.path.rpartition('/')[0]}/{{batch_id}}" if self.method == "GET" else self.path
+
+    @property
     def rank(self) -> int:
         """Which is the better probe in an outage: the lower one does less harm when its answer is lost."""
         return 0 if not self.submits else 1 if self.may_send_again else 2
@@ -166,6 +171,7 @@ class Transport:
     async def _series(self, request: Request[R], first: Attempt[R], begun: float) -> tuple[Attempt[R], float]:
         """The last try of a series, and when the first one failed."""
         failing_since = self._now()
+        hook = request.tokens.hook
         attempt = await retried(
             lambda: self._attempt(request),
             first,
@@ -174,6 +180,7 @@ class Transport:
             budget=self._traffic.budget,
             may_send_again=request.may_send_again,
             is_hopeless=lambda: request.patient and self._traffic.outage.is_on,
+            on_retry=None if hook is None else lambda *why: hook.retried(request.method, request.route, *why),
         )
         return attempt, failing_since
 
