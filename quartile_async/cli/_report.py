@@ -109,15 +109,19 @@ class Durations:
     def mean(self) -> float:
         return self.total / self.number if self.number else 0.0
 
-    def bins(self) -> list[tuple[float, float | None, int]]:
-        """From (seconds), to (None: without end), and how many: from the first to the last that is not empty."""
+    def bins(self, least: int = 8) -> list[tuple[float, float | None, int]]:
+        """From (seconds), to (None: without end), and how many: from the first to the last that is not empty.
+
+        Where these are few, empty ones beside them make it at least so many.
+        """
         filled = [place for place, count in enumerate(self._counts) if count]
         if not filled:
             return []
+        missing = max(0, least - (filled[-1] - filled[0] + 1))
+        first = max(0, min(filled[0] - missing // 2, len(self._counts) - least))
+        last = min(max(filled[-1] + missing - missing // 2, least - 1), len(self._counts) - 1)
         edges = (0.0, *EDGES, None)
-        return [
-            (edges[place] or 0.0, edges[place + 1], self._counts[place]) for place in range(filled[0], filled[-1] + 1)
-        ]
+        return [(edges[place] or 0.0, edges[place + 1], self._counts[place]) for place in range(first, last + 1)]
 
 
 @dataclass(slots=True, frozen=True)
