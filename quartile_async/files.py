@@ -1,171 +1,375 @@
 """Tables of items in, and results out.
 
-`read_items` reads CSV (comma, semicolon, tab or bar; UTF-8, with or without BOM) and JSON Lines, lazily and off the
-event loop. A record that cannot be read stands in its place as a `MalformedRow`, and costs only itself.
-`ResultWriter` writes results as they come, as CSV or JSON Lines; `RetryWriter` the records that did not succeed, as
-they stood in their file.
+`read_items` reads CSV (comma, semicolon, tab or bar), JSON Lines, JSON arrays, Excel workbooks and Parquet, text also
+compressed with gzip or zstd; lazily, and off the event loop. A record that cannot be read stands in its place as a
+`MalformedRow`, and costs only itself. `ResultWriter` writes results as they come, as CSV, JSON Lines or Parquet;
+`RetryWriter` the records that did not succeed, as they stood in their file.
 """
 
 from __future__ import annotations
 
-import csv
 import itertools
-import re
-from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+import tempfile
+from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Any, Protocol, Self, cast
 
 import anyio.to_thread
-from pydantic_core import from_json, to_json
 
 from ._errors import ConfigurationError
-from ._headers import matched_columns
-from ._results import ItemResult, Outcome
-from ._retry_file import CSV_SUFFIXES, JSON_LINES_SUFFIXES, RetryWriter
+from ._resources import Resource
+from ._results import ItemResult
+from ._tables.csv_rows import opened_csv
+from ._tables.excel_rows import opened_excel
+from ._tables.formats import Format, kind_of
+from ._tables.headers import MASTERLIST_SPELLINGS, matched_columns
+from ._tables.json_rows import JsonLinesTable, opened_json, with_fields
+from ._tables.opening import text_file
+from ._tables.results import Columns, CsvSink, JsonLinesSink, Sink
+from ._tables.retry import RetryWriter
+from ._tables.rows import MalformedRow, Row
+from ._tables.values import (
+    MASTERLIST_VALUES,
+    Cleaning,
+    DecimalMark,
+    Marks,
+    PercentScale,
+    checked_decimal,
+    clean_percent,
+    decimal_mark_of,
+    seem_fractions,
+)
 
-__all__ = ["ItemFile", "MalformedRow", "ResultWriter", "RetryWriter", "Row", "read_items"]
+__all__ = ["ItemFile", "ItemFiles", "MalformedRow", "ResultWriter", "RetryWriter", "Row", "read_items"]
 
-DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 BLOCK = 1_000
 """Records that are read in one go in the worker thread."""
 
-MOST_LINES = 100
-"""The most lines that a quoted cell may span; beyond it, a quote was not closed."""
-
-OWN_COLUMNS = ("index", "line", "outcome", "message", "process", "id", "batch_id", "not_sent", "resent")
-OTHER_FIELDS = "other_fields"
+SAMPLE = 1_000
+"""Records at the beginning of a file by which it is told how numbers are written."""
 
 
-class Row(dict[str, Any]):
-    """A record; `line` is where it begins in its file, counted from 1."""
-
-    __slots__ = ("line",)
-
-    def __init__(self, fields: Iterable[tuple[str, Any]] | Mapping[str, Any], line: int) -> None:
-        super().__init__(fields)
-        self.line: int = line
-
-
-class MalformedRow(ValueError):
-    """A record that cannot be read; uploading it gives a REJECTED result with this reason.
+class Table(Protocol):
+    """A file whose header has been read.
 
     Attributes:
-        line: where it begins in its file, counted from 1.
-        text: the record as it stands there, cut after 200 characters.
-        record: all of it, with the end of its line; bytes that are not UTF-8 are surrogates.
+        header: the names of the columns, as they stand in the file.
+        complete: whether records can have no other fields.
     """
 
-    def __init__(self, reason: str, *, line: int, text: str, record: str | None = None) -> None:
-        super().__init__(reason)
-        self.line = line
-        self.record: str = text if record is None else record
-        self.text: str = text.rstrip("\r\n")[:200]
+    header: tuple[str, ...]
+    complete: bool
+
+    @property
+    def described(self) -> str:
+        """How it is written, in words."""
+        ...
+
+    def records(self, renamed: Mapping[str, str], needed: frozenset[str] | None) -> Iterator[Row | MalformedRow]:
+        """The records; `renamed` has the new names of columns, `needed` those whose cells must be certain."""
+        ...
+
+    def estimate(self) -> int:
+        """About how many there are."""
+        ...
+
+
+@dataclass(slots=True, frozen=True)
+class Reading:
+    """How a table is read.
+
+    Attributes:
+        renamed: column -> field.
+        needed: the fields whose values must be certain; None: all.
+        cleaning: what becomes of the values.
+    """
+
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    needed: frozenset[str] | None = None
+    cleaning: Cleaning = field(default_factory=Cleaning)
 
 
 class ItemFile:
     """The records of a file, in order, as an async iterable of `Row` and `MalformedRow`.
 
-    It can be iterated more than once; each time the file is opened anew, and closed at the end.
+    It can be iterated more than once; each time the file is opened anew, and closed at the end. A file that turns out
+    to be damaged raises OSError at that place.
 
     Attributes:
         path: the file.
-        columns: the names of the fields: the header's, or those in the first 1,000 records of JSON Lines.
+        header: the names of the columns as they stand in the file.
+        columns: the names of the fields: the header's, renamed, or those in the first 1,000 records of JSON.
         complete: whether records can have no other fields than those.
-        delimiter: between the cells of CSV; None for JSON Lines.
-        renamed: column -> field, for the columns of CSV that are read under another name.
+        delimiter: between the cells of CSV, and a comma for the other tables, whose rows can be written as CSV; None
+            for JSON.
+        renamed: column -> field, for the columns that are read under another name.
+        marks: how numbers are written.
+        described: how the file is written, in words.
     """
 
-    def __init__(
-        self, path: Path, columns: tuple[str, ...], delimiter: str | None, renamed: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, path: Path, table: Table, reading: Reading, *, label: str | None = None) -> None:
         self.path = path
-        self.renamed: Mapping[str, str] = renamed or {}
-        self.header: tuple[str, ...] = columns
-        """The names of the columns as they stand in the file."""
-        self.columns: tuple[str, ...] = tuple(self.renamed.get(name, name) for name in columns)
-        self.complete: bool = delimiter is not None
-        self.delimiter = delimiter
+        self._table = table
+        self._reading = reading
+        self._label = label
+        self.renamed: Mapping[str, str] = reading.renamed
+        self.header: tuple[str, ...] = table.header
+        self.columns: tuple[str, ...] = tuple(self.renamed.get(name, name) for name in table.header)
+        self.complete: bool = table.complete
+        self.delimiter: str | None = getattr(table, "delimiter", ",") if table.complete else None
+        self.marks: Marks = reading.cleaning.marks
+        self.described: str = table.described
+
+    def labelled(self, label: str) -> ItemFile:
+        """The same file, whose records have this name for it."""
+        return ItemFile(self.path, self._table, self._reading, label=label)
 
     async def __aiter__(self) -> AsyncIterator[Row | MalformedRow]:
-        file = await anyio.to_thread.run_sync(_opened, self.path)
+        records = self.records()
         try:
-            records = _records(file, self.delimiter, self.renamed)
             while block := await anyio.to_thread.run_sync(lambda: list(itertools.islice(records, BLOCK))):
                 for record in block:
                     yield record
         finally:
-            file.close()
+            records.close()
+
+    def records(self) -> Generator[Row | MalformedRow]:
+        """The records, read in the thread that asks for them."""
+        reading = self._reading
+        clean = reading.cleaning.cleaned if reading.cleaning.values else _as_it_is
+        records = self._table.records(reading.renamed, reading.needed)
+        try:
+            for record in records:
+                cleaned = clean(record)
+                if self._label is not None:
+                    cleaned.file = self._label
+                yield cleaned
+        finally:
+            cast("Generator[Any]", records).close()
 
     async def estimate(self) -> int:
-        """About how many records the file has, by its lines."""
-        return await anyio.to_thread.run_sync(_count_lines, self.path, int(self.complete))
+        """About how many records the file has."""
+        return await anyio.to_thread.run_sync(self._table.estimate)
+
+
+def _as_it_is(record: Row | MalformedRow) -> Row | MalformedRow:
+    return record
+
+
+class ItemFiles:
+    """The records of several files, one after the other; each has the name of its file.
+
+    Attributes:
+        files: the files.
+        columns: the names of the fields of all of them.
+        header: the same.
+        complete: whether records can have no other fields than those.
+        delimiter: as for a file of its own; None if it is so for one of them.
+        renamed: column -> field, for the columns that are read under another name.
+    """
+
+    def __init__(self, files: Sequence[ItemFile]) -> None:
+        self.files: tuple[ItemFile, ...] = tuple(file.labelled(_label(file, files)) for file in files)
+        self.columns: tuple[str, ...] = tuple(dict.fromkeys(name for file in files for name in file.columns))
+        self.header: tuple[str, ...] = self.columns
+        self.complete: bool = all(file.complete for file in files)
+        delimiters = {file.delimiter for file in files}
+        self.delimiter: str | None = None if None in delimiters else files[0].delimiter
+        self.renamed: Mapping[str, str] = {column: name for file in files for column, name in file.renamed.items()}
+
+    async def __aiter__(self) -> AsyncIterator[Row | MalformedRow]:
+        for file in self.files:
+            records = aiter(file)
+            try:
+                async for record in records:
+                    yield record
+            finally:
+                await cast("Any", records).aclose()
+
+    async def estimate(self) -> int:
+        """About how many records the files have."""
+        return sum([await file.estimate() for file in self.files])
+
+
+def _label(file: ItemFile, files: Sequence[ItemFile]) -> str:
+    same_name = [each for each in files if each.path.name == file.path.name]
+    return file.path.name if len(same_name) == 1 else str(file.path)
 
 
 def read_items(
     path: str | Path,
     *,
+    resource: Resource[Any] | None = None,
     required: Iterable[str] = (),
     spellings: Mapping[str, Sequence[str]] | None = None,
     named: Mapping[str, str] | None = None,
+    decimal: DecimalMark | None = None,
+    percent_scale: PercentScale | None = None,
+    encoding: str | None = None,
+    sheet: str | None = None,
 ) -> ItemFile:
     """Opens a table of items, and reads its beginning: on an event loop, call it in a worker thread.
 
     Args:
-        path: a file whose suffix tells its format: .csv, .tsv, .txt or .jsonl, .ndjson.
-        required: columns that a CSV file must have.
-        spellings: field -> other names that its column may have in a CSV file, whatever their case, blanks and signs.
-        named: column -> field, for columns of a CSV file that have any other name.
+        path: a file whose suffix tells its format: .csv, .tsv, .txt, .json, .jsonl, .ndjson, .xlsx, .xlsm, .parquet;
+            those of text may have .gz or .zst behind it.
+        resource: what the records are. For MASTERLIST the columns are known by the names that sellers give them, and
+            values are cleaned: blanks, lower case, percent signs, decimal commas; a record with a value that could mean
+            two things is a `MalformedRow`. None: records are given as they are.
+        required: columns that a table must have, beside those that the resource requires.
+        spellings: field -> other names that its column may have, whatever their case, blanks and signs.
+        named: column -> field, for columns that have any other name.
+        decimal: the decimal mark; None: what the first 1,000 records tell.
+        percent_scale: 1: targets are percent, 100: they are fractions of one; None: percent, and a column that seems to
+            be of fractions is an error. Numbers with a percent sign or a percent format are percent in any case.
+        encoding: as Python names it; None: UTF-8, or what the first bytes tell.
+        sheet: of a workbook; None: the first one with any cells.
 
     Raises:
         ConfigurationError: the file cannot be used; the message says why and what to do.
         OSError: it cannot be opened.
     """
     path = Path(path)
-    if path.suffix.lower() in JSON_LINES_SUFFIXES:
-        return ItemFile(path, _fields_at_the_beginning(path), None)
-    if path.suffix.lower() not in CSV_SUFFIXES:
-        raise ConfigurationError(
-            f"{path.name}: the suffix {path.suffix!r} says nothing of the format. Give a file that ends in one of "
-            f"{', '.join(CSV_SUFFIXES + JSON_LINES_SUFFIXES)}."
-        )
-    delimiter = _sniffed_delimiter(path)
-    with _opened(path) as file:
-        header = _checked_header(path, file, delimiter)
+    table = _opened_table(path, encoding, sheet)
+    fields = resource.item.model_fields if resource is not None and resource.item is not None else {}
+    needed = dict.fromkeys([*(name for name, each in fields.items() if each.is_required()), *required])
+    is_masterlist = resource is not None and resource.path == "process/masterlist"
+    spellings = dict(MASTERLIST_SPELLINGS if is_masterlist else {}) | dict(spellings or {})
     try:
-        renamed = matched_columns(header, tuple(required), spellings or {}, named or {})
+        renamed = matched_columns(
+            table.header, tuple(needed) if table.complete else (), spellings, named or {}, strict=table.complete
+        )
     except ConfigurationError as error:
-        raise ConfigurationError(f"{path.name} (separated by {DELIMITERS[delimiter]}): {error}") from None
-    return ItemFile(path, header, delimiter, renamed)
+        raise ConfigurationError(f"{path.name} ({table.described}): {error}") from None
+    reading = Reading(renamed, frozenset([*needed, *fields]) if needed else None)
+    if not is_masterlist:
+        return ItemFile(path, table, reading)
+    marks = _marks_of(path, table, reading, checked_decimal(decimal), percent_scale)
+    return ItemFile(path, table, replace(reading, cleaning=Cleaning(MASTERLIST_VALUES, marks)))
 
 
-def _opened(path: Path) -> IO[str]:
-    # What is not UTF-8 survives as surrogates, so that it costs its own record and not the file.
-    return path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
+def _opened_table(path: Path, encoding: str | None, sheet: str | None) -> Table:
+    kind = kind_of(path)
+    if sheet is not None and kind.format is not Format.EXCEL:
+        raise ConfigurationError(f"{path.name} is no workbook, and has no sheet {sheet!r}.")
+    match kind.format:
+        case Format.EXCEL:
+            return opened_excel(path, sheet)
+        case Format.PARQUET:
+            return _opened_parquet(path)
+        case Format.CSV:
+            return opened_csv(text_file(path, kind.compression, encoding), _sniffed_delimiter)
+        case Format.JSON:
+            return opened_json(text_file(path, kind.compression, encoding))
+        case Format.JSON_LINES:
+            return cast("Table", with_fields(JsonLinesTable(text_file(path, kind.compression, encoding))))
 
 
-def _sniffed_delimiter(path: Path) -> str:
-    if not path.stat().st_size:
-        raise ConfigurationError(f"{path.name} is empty. Its first line must name the columns.")
-    # Not strict, where the ends of the lines differ: strictly, such a file is no CSV.
-    delimiter = _sniffed(path, "true") or _sniffed(path, "false")
-    if delimiter not in DELIMITERS:
-        seem = f"seem to be separated by {delimiter!r}" if delimiter else "cannot be told apart"
-        raise ConfigurationError(f"{path.name}: the columns {seem}. Separate them by {', '.join(DELIMITERS.values())}.")
-    return delimiter
+def _marks_of(
+    path: Path, table: Table, reading: Reading, said: DecimalMark | None, scale: PercentScale | None
+) -> Marks:
+    """How the targets of a masterlist are written.
+
+    Raises:
+        ConfigurationError: they may be fractions.
+    """
+    target = next(name for name, clean in MASTERLIST_VALUES.items() if clean is clean_percent)
+    records = cast("Generator[Row | MalformedRow]", table.records(reading.renamed, reading.needed))
+    try:
+        values = [record.get(target) for record in itertools.islice(records, SAMPLE) if isinstance(record, Row)]
+    finally:
+        records.close()
+    marks = Marks(said or decimal_mark_of(values), said is not None)
+    if scale is None and seem_fractions(values, marks):
+        column = next((column for column, name in reading.renamed.items() if name == target), target)
+        raise ConfigurationError(
+            f"{path.name}: most values of {column!r} are below 5 (such as {_low_one(values)}). Are they percent, or "
+            "fractions of one, of which 0.275 means 27.5 %? Say --percent-scale 1 for percent, --percent-scale 100 for "
+            "fractions."
+        )
+    return replace(marks, scale=scale or 1)
+
+
+def _low_one(values: Iterable[Any]) -> str:
+    return str(next(value for value in values if value not in (None, "")))
+
+
+# ----------------------------------------------------------------------------------------------------------------
+# DuckDB, which tells how CSV is separated, and knows Parquet. It is large, and part of the extra `cli`.
+
+
+def _sniffed_delimiter(sample: bytes) -> str | None:
+    with tempfile.TemporaryDirectory(prefix="quartile-async-") as folder:
+        path = Path(folder) / "sample.csv"
+        path.write_bytes(sample)
+        # Not strict, where the ends of the lines differ: strictly, such a file is no CSV.
+        return _sniffed(path, "true") or _sniffed(path, "false")
 
 
 def _sniffed(path: Path, strict: str) -> str | None:
-    import duckdb  # here, because it is large, and part of the extra `cli`
+    import duckdb
 
     sniff = f"SELECT Delimiter FROM sniff_csv(?, all_varchar = true, ignore_errors = true, strict_mode = {strict})"  # noqa: S608  # true or false
     with duckdb.connect() as database:
         try:
-            found = database.execute(sniff, [_literal(path)]).fetchone()
+            found = database.execute(sniff, [str(path)]).fetchone()
         except duckdb.InvalidInputException:
             return None
     return str(found[0]) if found else None
+
+
+@dataclass(slots=True)
+class ParquetTable:
+    """A file of Parquet; `line` is the number of the record."""
+
+    path: Path
+    header: tuple[str, ...]
+    complete: bool = True
+
+    described = "Parquet"
+
+    def records(self, renamed: Mapping[str, str], needed: frozenset[str] | None) -> Iterator[Row | MalformedRow]:
+        """The records, with the columns under their new names."""
+        import duckdb
+
+        header = tuple(renamed.get(name, name) for name in self.header)
+        numbers = itertools.count(1)
+        with duckdb.connect(config={"threads": 1}) as database:
+            try:
+                found = database.execute("SELECT * FROM read_parquet(?)", [_literal(self.path)])
+                while block := found.fetchmany(BLOCK):
+                    for cells in block:
+                        yield Row(zip(header, cells, strict=True), next(numbers))
+            except duckdb.Error as error:
+                raise OSError(f"{self.path.name} is damaged or incomplete: {_first_line(error)}") from error
+
+    def estimate(self) -> int:
+        """How many there are."""
+        import duckdb
+
+        with duckdb.connect() as database:
+            counted = database.execute("SELECT count(*) FROM read_parquet(?)", [_literal(self.path)]).fetchone()
+        return int(counted[0]) if counted else 0
+
+
+def _opened_parquet(path: Path) -> ParquetTable:
+    import duckdb
+
+    with path.open("rb"):
+        pass  # what it raises names the file
+    with duckdb.connect() as database:
+        try:
+            described = database.execute("DESCRIBE SELECT * FROM read_parquet(?)", [_literal(path)]).fetchall()
+        except duckdb.Error as error:
+            raise ConfigurationError(f"{path.name} cannot be read as Parquet: {_first_line(error)}") from None
+    return ParquetTable(path, tuple(name for name, *_ in described))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]
 
 
 def _literal(path: Path) -> str:
@@ -173,170 +377,71 @@ def _literal(path: Path) -> str:
     return "".join(f"[{char}]" if char in "*?[" else char for char in str(path.absolute()))
 
 
-def _checked_header(path: Path, file: IO[str], delimiter: str) -> tuple[str, ...]:
-    header = _header(file, delimiter)
-    found = f"{path.name} has the columns {', '.join(map(repr, header))} (separated by {DELIMITERS[delimiter]})"
-    if "" in header or len(set(header)) < len(header):
-        raise ConfigurationError(f"{found}. Give each column a name of its own.")
-    if not _is_text(header):
-        raise ConfigurationError(f"{path.name} is not in UTF-8. Save it as 'CSV UTF-8'.")
-    return header
+def _write_parquet(lines: Path, columns: Mapping[str, str], path: Path) -> None:
+    """Writes a file of JSON Lines as Parquet; columns: name -> type."""
+    import duckdb
 
-
-def _header(file: IO[str], delimiter: str) -> tuple[str, ...]:
-    """The names of the columns: the first line that is not blank."""
-    try:
-        for cells in csv.reader(itertools.islice(file, MOST_LINES), delimiter=delimiter, strict=True):
-            if any(cells):
-                return tuple(cell.strip() for cell in cells)
-    except csv.Error as error:
-        raise ConfigurationError(f"The first line, which must name the columns, cannot be read: {error}.") from None
-    return ()
-
-
-def _records(file: IO[str], delimiter: str | None, renamed: Mapping[str, str]) -> Iterator[Row | MalformedRow]:
-    return _json_records(file) if delimiter is None else _csv_records(file, delimiter, renamed)
-
-
-class _Lines:
-    """The lines of a file; those of a record that went wrong can be given back."""
-
-    def __init__(self, file: IO[str]) -> None:
-        self._file = file
-        self._given_back: deque[str] = deque()
-        self._record: list[str] = []
-        self.number = 0
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> str:
-        if len(self._record) >= MOST_LINES:
-            raise csv.Error(f"a quote is not closed within {MOST_LINES} lines")
-        line = self._given_back.popleft() if self._given_back else next(self._file)
-        self.number += 1
-        self._record.append(line)
-        return line
-
-    def begin_record(self) -> int:
-        """A new record begins; gives the number of its first line."""
-        self._record = []
-        return self.number + 1
-
-    @property
-    def record(self) -> str:
-        """The lines of the record, as they are."""
-        return "".join(self._record)
-
-    def give_back_all_but_the_first(self) -> str:
-        """Gives the record's first line; the others will be read again."""
-        first, *others = self._record
-        self._given_back.extendleft(reversed(others))
-        self.number -= len(others)
-        return first
-
-
-def _csv_records(file: IO[str], delimiter: str, renamed: Mapping[str, str]) -> Iterator[Row | MalformedRow]:
-    lines = _Lines(file)
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
-    header: tuple[str, ...] = ()
-    while True:
-        line = lines.begin_record()
+    listed = ", ".join(f"{_text_literal(name)}: '{kind}'" for name, kind in columns.items())
+    source, target = _text_literal(_literal(lines)), _text_literal(str(path.absolute()))
+    select = f"SELECT * FROM read_json({source}, format = 'newline_delimited', columns = {{{listed}}})"  # noqa: S608  # quoted
+    with duckdb.connect(config={"threads": 1}) as database:
         try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            yield MalformedRow(
-                f"The record cannot be read: {error}.", line=line, text=lines.give_back_all_but_the_first()
-            )
-            continue
-        if not any(cells):
-            continue
-        if not header:
-            header = tuple(renamed.get(name, name) for name in map(str.strip, cells))
-        elif len(cells) != len(header):
-            # Where a quote was not closed, the lines that it swallowed are records of their own.
-            text = lines.give_back_all_but_the_first()
-            yield MalformedRow(f"The record has {len(cells)} cells, the header {len(header)}.", line=line, text=text)
-        elif not _is_text(cells):
-            yield MalformedRow(
-                "The record is not in UTF-8: save the file as 'CSV UTF-8'.",
-                line=line,
-                text=ascii(delimiter.join(cells)),
-                record=lines.record,
-            )
-        else:
-            yield Row(zip(header, cells, strict=True), line)
+            database.execute(f"COPY ({select}) TO {target} (FORMAT parquet)")
+        except duckdb.Error as error:
+            raise OSError(f"{path} cannot be written: {_first_line(error)} The results are in {lines}.") from error
 
 
-def _json_records(file: IO[str]) -> Iterator[Row | MalformedRow]:
-    for line, text in enumerate(file, 1):
-        if not text.strip():
-            continue
-        try:
-            content = from_json(text.encode("utf-8", "surrogateescape"), allow_inf_nan=False)
-        except ValueError as error:
-            what = re.sub(r" at line \d+ column (\d+)$", r", at column \1", str(error))  # its line 1 is this line
-            yield MalformedRow(f"The line is not JSON: {what}.", line=line, text=ascii(text), record=text)
-            continue
-        if isinstance(content, dict):
-            yield Row(content, line)
-        else:
-            yield MalformedRow("The line is JSON, but not an object.", line=line, text=text)
+def _text_literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
-def _is_text(cells: Iterable[str]) -> bool:
-    return not any("\udc80" <= char <= "\udcff" for cell in cells if not cell.isascii() for char in cell)
-
-
-def _fields_at_the_beginning(path: Path) -> tuple[str, ...]:
-    with _opened(path) as file:
-        first = itertools.islice(_json_records(file), BLOCK)
-        return tuple(dict.fromkeys(name for record in first if isinstance(record, Row) for name in record))
-
-
-def _count_lines(path: Path, headers: int) -> int:
-    with path.open("rb") as file:
-        blocks = iter(lambda: file.read(1 << 20), b"")
-        lines, last = 0, b"\n"
-        for block in blocks:
-            lines += block.count(b"\n")
-            last = block[-1:]
-    return max(0, lines + (last != b"\n") - headers)
+# ----------------------------------------------------------------------------------------------------------------
+# Results
 
 
 class ResultWriter:
-    """Writes results to a file, as CSV or as JSON Lines by its suffix. Use it with `with`.
+    """Writes results to a file, as CSV, JSON Lines or Parquet by its suffix. Use it with `with`.
 
     Each result has the columns index (from 0), line (of the input, where it is known), outcome, message, process, id,
     batch_id, not_sent and resent (true or false), and the item's own. An own column with the name of one of these is
     called "item." and its name. The message of a REJECTED result begins with its record number, counted from 1, and
     its line.
 
+    Parquet has its index at its end: until the writer is closed, the results stand in `path.part.jsonl` beside it, and
+    can be read there also after a crash.
+
     Args:
-        path: ends in .csv, .tsv or .jsonl, .ndjson. An existing file is replaced.
+        path: ends in .csv, .tsv, .jsonl, .ndjson or .parquet. An existing file is replaced.
         columns: the item's own columns.
         complete: whether items can have no other fields; else these stand in the column other_fields as JSON.
+        with_file: whether there is a first column `file`, for the name of the item's file.
 
     Raises:
         ConfigurationError: the suffix is another.
         OSError: the file cannot be written.
     """
 
-    def __init__(self, path: str | Path, columns: Sequence[str], *, complete: bool = True) -> None:
+    def __init__(
+        self, path: str | Path, columns: Sequence[str] = (), *, complete: bool = True, with_file: bool = False
+    ) -> None:
         self._path = Path(path)
         suffix = self._path.suffix.lower()
-        if suffix not in (*CSV_SUFFIXES, *JSON_LINES_SUFFIXES):
-            raise ConfigurationError(f"{self._path.name}: results are written as .csv or .jsonl.")
-        self._as_json = suffix in JSON_LINES_SUFFIXES
-        self._names = {name: f"item.{name}" if name in OWN_COLUMNS else name for name in columns}
-        others = () if complete else (OTHER_FIELDS,)
-        self._columns = (*OWN_COLUMNS, *self._names.values(), *others)
-        self._file = self._path.open("w", encoding="utf-8", errors="surrogateescape", newline="")
-        self._csv = csv.writer(self._file, delimiter="\t" if suffix == ".tsv" else ",", lineterminator="\n")
-        if not self._as_json:
-            self._csv.writerow(self._columns)
+        self._is_parquet = suffix in Format.PARQUET.value
+        complete = complete and bool(columns)
+        self._columns = Columns(columns, complete=complete, with_file=with_file, folds_case=self._is_parquet)
+        self._kinds: dict[str, set[type]] = {name: set() for name in self._columns.all}
+        self._part = self._path.with_name(f"{self._path.name}.part.jsonl")
+        self._sink = self._opened(suffix)
+
+    def _opened(self, suffix: str) -> Sink:
+        if self._is_parquet:
+            self._path.unlink(missing_ok=True)  # an old one beside new results would be taken for them
+            return JsonLinesSink(self._part)
+        if suffix in Format.JSON_LINES.value:
+            return JsonLinesSink(self._path)
+        if suffix in Format.CSV.value:
+            return CsvSink(self._path, self._columns.all, "\t" if suffix in (".tsv", ".tab") else ",")
+        raise ConfigurationError(f"{self._path.name}: results are written as .csv or .jsonl, or as .parquet.")
 
     def __enter__(self) -> Self:
         return self
@@ -344,45 +449,33 @@ class ResultWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        self._sink.close()
+        if self._is_parquet:
+            self._make_parquet()
 
     def write(self, results: Iterable[ItemResult[Any]]) -> None:
         """Writes results, and sees to it that they are in the file."""
-        records = map(self._record, results)
-        if self._as_json:
-            self._file.writelines(to_json(record).decode() + "\n" for record in records)
-        else:
-            self._csv.writerows([_cell(record.get(column)) for column in self._columns] for record in records)
-        self._file.flush()
+        records = [self._columns.record(result) for result in results]
+        if self._is_parquet:
+            for record in records:
+                for name, value in record.items():
+                    if value is not None:
+                        self._kinds[name].add(type(value))
+        self._sink.write(records)
 
-    def _record(self, result: ItemResult[Any]) -> dict[str, Any]:
-        line = getattr(result.item, "line", None)
-        message = result.message
-        if result.outcome is Outcome.REJECTED:
-            place = f"record {result.index + 1}" + (f" (line {line})" if line else "")
-            message = f"{place}: {message}"
-        record = {
-            "index": result.index,
-            "line": line,
-            "outcome": str(result.outcome),
-            "message": message,
-            "process": result.process,
-            "id": result.id,
-            "batch_id": result.batch_id,
-            "not_sent": result.not_sent,
-            "resent": result.resent,
-        }
-        return record | self._own_fields(result.item)
-
-    def _own_fields(self, item: Any) -> dict[str, Any]:
-        if not isinstance(item, Mapping):
-            return {}
-        own = {self._names[name]: value for name, value in item.items() if name in self._names}
-        if others := {name: value for name, value in item.items() if name not in self._names}:
-            own[OTHER_FIELDS] = others
-        return own
+    def _make_parquet(self) -> None:
+        columns = {name: FIRST_TYPES.get(name) or _parquet_type(self._kinds[name]) for name in self._columns.all}
+        unfinished = self._path.with_name(f"{self._path.name}.part")
+        _write_parquet(self._part, columns, unfinished)
+        unfinished.replace(self._path)
+        with suppress(OSError):
+            self._part.unlink()
 
 
-def _cell(value: Any) -> Any:
-    as_it_is = value is None or (isinstance(value, str | int | float) and not isinstance(value, bool))
-    return value if as_it_is else to_json(value).decode()
+FIRST_TYPES = {"index": "BIGINT", "line": "BIGINT", "not_sent": "BOOLEAN", "resent": "BOOLEAN", "outcome": "VARCHAR"}
+
+
+def _parquet_type(kinds: set[type]) -> str:
+    if kinds == {bool}:
+        return "BOOLEAN"
+    return "DOUBLE" if kinds and kinds <= {float} else "VARCHAR"

@@ -101,7 +101,7 @@ def test_any_cells_come_back_as_they_were(
     assert [tuple(cells) for cells in found] == rows
 
 
-@pytest.mark.parametrize(("name", "delimiter"), [("a.jsonl", ","), ("a.csv", None), ("a.xlsx", ",")])
+@pytest.mark.parametrize(("name", "delimiter"), [("a.jsonl", ","), ("a.csv", None), ("a.xlsx", None), ("a.parquet", ",")])
 def test_another_format_than_the_inputs_is_refused(tmp_path: Path, name: str, delimiter: str | None) -> None:
     with pytest.raises(ConfigurationError, match="the input's own format"):
         RetryWriter(tmp_path / name, ("asin",), delimiter)
@@ -128,14 +128,14 @@ def test_the_rows_to_mend_once_mended_complete_the_catalogue(
         ["asin,countryCode,percACoS", "B0BADROW01,US,0.4", "B0SHORT001,US", '"B0UNCLOSED,US,3', "B0FAILED77,FR,15"]
     )
 
-    mended = retry.read_text().replace("0.4", "4").replace("B0SHORT001,US", "B0SHORT001,US,2")
+    mended = retry.read_text().replace("0.4", "40").replace("B0SHORT001,US", "B0SHORT001,US,20")
     retry.write_text(mended.replace('"B0UNCLOSED', "B0UNCLOSED").replace("B0FAILED77", "B0MENDED77"))
     second = run("upload", retry, "--json", emulator=quartile_emulator)
 
     assert second.returncode == 0, second.stderr
     assert json.loads(second.stdout)["succeeded"] == 4
     assert {asin for asin, _ in quartile_emulator.applied} == {
-        "B0GOODROW1", 'B0 "quoted", with\na line', "B0GOODROW2", "B0BADROW01", "B0SHORT001", "B0UNCLOSED", "B0MENDED77"
+        "B0GOODROW1", 'B0 "QUOTED", WITH\nA LINE', "B0GOODROW2", "B0BADROW01", "B0SHORT001", "B0UNCLOSED", "B0MENDED77"
     }  # fmt: skip
 
 

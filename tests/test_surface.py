@@ -20,6 +20,10 @@ PUBLIC = {
     "Account", "FileTokenStore", "Journal", "LoginAuth", "RefreshAuth", "StoredTokens", "TokenStore",
     "TransportError", "UNMANAGED_ASINS", "UNMANAGED_CAMPAIGNS", "Upload",
 }  # fmt: skip
+EVENTS = {
+    "BatchFinished", "BatchPolled", "BatchSubmitted", "Event", "OutageBegan", "OutageEnded", "RequestRetried",
+    "Throttled", "TokenRefreshed",
+}  # fmt: skip
 
 
 def test_the_public_names_are_those_of_the_manual() -> None:
@@ -28,6 +32,15 @@ def test_the_public_names_are_those_of_the_manual() -> None:
         value = getattr(quartile_async, name)
         if isinstance(value, type):
             assert value.__module__ == "quartile_async"
+
+
+def test_the_events_are_those_of_the_manual_and_their_module_imports_nothing_of_note() -> None:
+    from quartile_async import events
+
+    manual = (ROOT / "README.md").read_text().split("\n## Events\n")[1].split("\n## ")[0]
+    assert set(events.__all__) == EVENTS
+    assert set(re.findall(r"^\| `(\w+)` \|", manual, re.MULTILINE)) == EVENTS - {"Event"}
+    assert imports_of(Path(events.__file__)) == {"__future__", "dataclasses", "typing"}
 
 
 @pytest.mark.parametrize(
@@ -131,8 +144,6 @@ FLOORS = [
     },
     {
         "_masterlist",
-        "_retry_file",
-        "_headers",
         "_journal",
         "_keys",
         "_answers",
@@ -140,6 +151,7 @@ FLOORS = [
         "_pacing",
         "_polling",
         "_outage",
+        "_hook",
     },
     {"_digests", "_journal_rows", "_validation", "_chunking", "_ordering", "_retrying", "_tokens", "_http"},
     {"_journal_sqlite", "_recording", "_replay", "_matching", "_token_store", "_traffic"},
@@ -156,6 +168,24 @@ FLOORS = [
     {"_account"},
     {"_client"},
 ]
+
+
+TABLE_FLOORS = [
+    {"rows", "formats", "headers"},
+    {"opening", "values", "results"},
+    {"csv_rows", "json_rows", "excel_rows", "retry"},
+]
+
+
+def test_every_room_of_the_tables_imports_only_downwards_and_plain_data() -> None:
+    floor_of = {room: floor for floor, rooms in enumerate(TABLE_FLOORS) for room in rooms}
+    folder = ROOT / "quartile_async" / "_tables"
+    assert {file.stem for file in folder.glob("*.py")} - {"__init__"} == set(floor_of)
+    for room, floor in floor_of.items():
+        text = (folder / f"{room}.py").read_text()
+        for imported in re.findall(r"^from \.(\w+) import", text, re.MULTILINE):
+            assert floor_of[imported] < floor, f"{room} imports {imported}"
+        assert set(re.findall(r"^from \.\.(\w+) import", text, re.MULTILINE)) <= {"_errors", "_results"}
 
 
 def test_every_room_of_the_house_imports_only_downwards() -> None:

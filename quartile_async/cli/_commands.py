@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shlex
 import sys
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
@@ -24,15 +23,22 @@ from .. import (
     Resource,
     __version__,
 )
-from .._headers import parsed_map
-from ._demo import own_command, run_demo
+from .._tables.headers import parsed_map
+from .._tables.values import PercentScale, checked_decimal
+from ._accounts import Account, account_for, advice_on, check_key, complete_profile, settings_for
+from ._demo import run_demo
+from ._display import say
 from ._dry_run import dry_run
 from ._emulator import run_emulator
+from ._faults import show_traceback
 from ._held import Held
+from ._inputs import Inputs, inputs_of
+from ._job import Job, Outputs, Understanding
 from ._journals import Wish, default_journal
-from ._pipes import is_pipe, spooled
+from ._login import asked_password, asked_username, log_in, log_out, tell_login
+from ._own_command import same_command
 from ._questions import check_credentials, show_batch
-from ._run import Job, run_job
+from ._run import run_job
 
 SUCCEEDED, INCOMPLETE, UNUSABLE, STOPPED, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -43,8 +49,19 @@ RESOURCES: dict[str, Resource[Any]] = {
 }
 ResourceName = Literal["masterlist", "unmanaged-asins", "unmanaged-campaigns"]
 BaseUrl = Annotated[str | None, typer.Option(help="The API's address.", envvar="QUARTILE_BASE_URL", show_default=False)]
+PipeFormat = Literal["csv", "csv.gz", "csv.zst", "json", "jsonl", "jsonl.gz", "jsonl.zst", "xlsx", "parquet"]
 BatchPathsOption = Annotated[
     Literal["example", "table"], typer.Option(help="Which of the documentation's spellings of the paths to use.")
+]
+ProfileOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="An account in the file of profiles.",
+        envvar="QUARTILE_PROFILE",
+        autocompletion=complete_profile,
+        show_default=False,
+    ),
 ]
 
 app: typer.Typer = typer.Typer(
@@ -74,19 +91,23 @@ def quartile_async(
 
 @app.command()
 def upload(
-    file: Annotated[
-        Path,
+    context: typer.Context,
+    files: Annotated[
+        list[Path],
         typer.Argument(
-            help="CSV (comma, semicolon, tab or bar) or JSON Lines; - is standard input, read to its end first.",
+            help="CSV, Excel (.xlsx), JSON, JSON Lines or Parquet, text also with .gz or .zst; or a pattern such as "
+            "'*.csv'; - is standard input, read to its end first.",
             show_default=False,
         ),
     ],
-    resource: Annotated[ResourceName, typer.Option(help="What the file's items are.")] = "masterlist",
+    resource: Annotated[ResourceName, typer.Option(help="What the files' items are.")] = "masterlist",
+    profile: ProfileOption = None,
     base_url: BaseUrl = None,
     batch_paths: BatchPathsOption = "example",
     max_in_flight: Annotated[int, typer.Option(min=1, help="Batches under way at once.")] = 16,
     results: Annotated[
-        Path | None, typer.Option(help="Write each item's result to this .csv or .jsonl file.", show_default=False)
+        Path | None,
+        typer.Option(help="Write each item's result to this .csv, .jsonl or .parquet file.", show_default=False),
     ] = None,
     retry_file: Annotated[
         Path | None,
@@ -95,6 +116,9 @@ def upload(
             "again.",
             show_default=False,
         ),
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write a page (.html) to send on: counts, charts, failures.", show_default=False)
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as one line of JSON at the end.")] = False,
     account: Annotated[
@@ -117,57 +141,82 @@ def upload(
         typer.Option(
             "--map",
             metavar="COLUMN=FIELD",
-            help="Which column of a CSV file is which field, where it has another name. May be given more than once.",
+            help="Which column is which field, where it has another name. May be given more than once.",
             show_default=False,
         ),
     ] = None,
+    decimal: Annotated[
+        str | None, typer.Option(metavar=", or .", help="The decimal mark. Default: found out.", show_default=False)
+    ] = None,
+    percent_scale: Annotated[
+        Literal["1", "100"] | None,
+        typer.Option(help="1: targets are percent (27.5), 100: fractions (0.275).", show_default=False),
+    ] = None,
+    encoding: Annotated[
+        str | None,
+        typer.Option(
+            help="Of text, such as latin-1. Default: UTF-8, or UTF-16 where it begins so.", show_default=False
+        ),
+    ] = None,
+    sheet: Annotated[
+        str | None, typer.Option(help="Of a workbook. Default: the first one with any cells.", show_default=False)
+    ] = None,
+    first: Annotated[
+        int | None,
+        typer.Option(min=1, help="Send only so many items, to see how they fare, and stop.", show_default=False),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before sending.")] = False,
     dry: Annotated[
         bool, typer.Option("--dry-run", help="Check the whole file, and send nothing; needs no credentials.")
     ] = False,
     pipe_format: Annotated[
-        Literal["csv", "jsonl"] | None, typer.Option("--format", help="What comes through a pipe.", show_default="csv")
+        PipeFormat | None,
+        typer.Option("--format", help="What comes through a pipe. Default: by its name, else csv.", show_default=False),
     ] = None,
 ) -> None:
     """Upload a file of items.
 
     The credentials come from the environment: QUARTILE_SUBSCRIPTION_KEY, and QUARTILE_ACCESS_TOKEN or
-    QUARTILE_USERNAME and QUARTILE_PASSWORD.
+    QUARTILE_USERNAME and QUARTILE_PASSWORD; or from quartile-async login; or from a profile and its own login.
 
     An upload that was interrupted, or killed, is resumed by the same command. A file that was uploaded already is not
     sent again, unless its content is new.
 
-    Example: quartile-async upload catalogue.csv --results results.csv
+    Example: quartile-async upload catalogue.xlsx --results results.csv --retry-file retry.csv --report report.html
 
     Exit codes: 0 every item succeeded (with --dry-run: is valid), 1 some items did not, 2 bad usage, file or
-    configuration, 3 stopped by an error, 130 interrupted.
+    configuration, 3 stopped by an error, 130 interrupted, or not confirmed.
     """
-    try:
-        columns = parsed_map(column_map or ())
-    except ConfigurationError as error:
-        _unusable(str(error))
-    settings = _settings(base_url, max_in_flight=max_in_flight, batch_paths=batch_paths, account=account)
+    with _usable():
+        understanding = Understanding(
+            parsed_map(column_map or ()), checked_decimal(decimal), _scale(percent_scale), encoding, sheet
+        )
+    options = {"base_url": base_url, "max_in_flight": max_in_flight, "batch_paths": batch_paths, "account": account}
+    settings = _settings(context, profile, options, needs_auth=not dry)
     if no_journal and (journal or again or restart):
         _unusable("--no-journal goes with none of --journal, --again and --restart.")
-    with _input(file, pipe_format) as (path, is_pipe):
-        place = None if no_journal else journal or (None if is_pipe else default_journal(file, account))
+    with _inputs(files, pipe_format) as inputs:
+        place = None if no_journal else journal or default_journal(inputs, settings.get("account"))
         job = Job(
-            path,
+            inputs.paths,
             RESOURCES[resource],
             settings,
-            results,
-            as_json,
-            retry_file,
-            columns,
-            name=str(file) if is_pipe else file.name,
+            Outputs(results, retry_file, report, as_json),
+            understanding,
+            name=inputs.name,
             journal=Wish(place, again, restart) if place else None,
-            command=_same_command(),
+            command=same_command(),
+            asks=not yes,
+            first=first,
         )
         if dry:
             raise typer.Exit(SUCCEEDED if _run(dry_run(job, err)) else INCOMPLETE)
         ending = _run(run_job(job, err))
-    if ending.interrupted:
+    if ending.interrupted or ending.declined:
         raise typer.Exit(INTERRUPTED)
     if ending.error is not None:
+        show_traceback(ending.error)
+        _advise(ending.error, settings)
         raise typer.Exit(STOPPED)
     raise typer.Exit(SUCCEEDED if ending.complete else INCOMPLETE)
 
@@ -192,38 +241,87 @@ def journal(
 
 @app.command()
 def batch(
+    context: typer.Context,
     batch_id: Annotated[str, typer.Argument(help="The id that the server gave.", show_default=False)],
     wait: Annotated[bool, typer.Option("--wait", help="Ask until it has ended.")] = False,
     resource: Annotated[ResourceName, typer.Option(help="What its items are.")] = "masterlist",
+    profile: ProfileOption = None,
     base_url: BaseUrl = None,
     batch_paths: BatchPathsOption = "example",
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as one line of JSON.")] = False,
 ) -> None:
     """Show what became of a batch: its rows as JSON Lines, and what they come to.
 
-    The credentials come from the environment, as for upload.
+    The credentials are those of upload.
 
     Example: quartile-async batch 507f1f77bcf86cd799439011 --wait
 
     Exit codes: 0 it has ended and every row succeeded, 1 it has not ended or some rows did not succeed, 2 bad usage or
     configuration, 3 it could not be asked for, 130 interrupted.
     """
-    settings = _settings(base_url, batch_paths=batch_paths)
-    whole = _asked(show_batch(batch_id, RESOURCES[resource], settings, wait=wait, as_json=as_json, console=err))
+    settings = _settings(context, profile, {"base_url": base_url, "batch_paths": batch_paths})
+    question = show_batch(batch_id, RESOURCES[resource], settings, wait=wait, as_json=as_json, console=err)
+    whole = _asked(question, settings)
     raise typer.Exit(SUCCEEDED if whole else INCOMPLETE)
 
 
 @app.command()
-def check(base_url: BaseUrl = None) -> None:
+def check(context: typer.Context, profile: ProfileOption = None, base_url: BaseUrl = None) -> None:
     """Check that the address, the subscription key and the access token work. Nothing is changed.
 
-    The credentials come from the environment, as for upload.
+    The credentials are those of upload.
 
     Example: quartile-async check
 
     Exit codes: 0 they work, 2 bad usage or configuration, 3 they do not, or there is no answer, 130 interrupted.
     """
-    _asked(check_credentials(_settings(base_url), err))
+    settings = _settings(context, profile, {"base_url": base_url})
+    _asked(check_credentials(settings, err), settings)
+
+
+@app.command()
+def login(
+    context: typer.Context,
+    username: Annotated[
+        str | None,
+        typer.Option(help="Default: the profile's, or else QUARTILE_USERNAME; or it is asked for.", show_default=False),
+    ] = None,
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="Take the password from one line of standard input.")
+    ] = False,
+    profile: ProfileOption = None,
+    base_url: BaseUrl = None,
+) -> None:
+    """Log in with a user name and a password, and keep the tokens for upload, batch and check.
+
+    The password is asked for without echo, and kept nowhere.
+
+    Example: quartile-async login --profile acme-de
+
+    Exit codes: 0 logged in, 2 bad usage or configuration, 3 the login was refused, or there is no answer, 130
+    interrupted.
+    """
+    account = _account(context, profile, {"base_url": base_url})
+    with _usable():
+        check_key(account)
+        name = asked_username(account, username)
+        password = asked_password(name, from_stdin=password_stdin)
+    _asked(log_in(account, name, password), account.settings)
+    tell_login(account, name, say=lambda line: say(err, line))
+
+
+@app.command()
+def logout(context: typer.Context, profile: ProfileOption = None, base_url: BaseUrl = None) -> None:
+    """Remove the tokens of a login from this machine.
+
+    Example: quartile-async logout --profile acme-de
+
+    Exit codes: 0 they are not there any more, 2 bad usage or configuration.
+    """
+    account = _account(context, profile, {"base_url": base_url})
+    with _usable():
+        removed = log_out(account)
+    say(err, f"Logged out: {account}." if removed else f"There was no stored login: {account}.")
 
 
 @app.command()
@@ -263,54 +361,71 @@ def emulator(
     _run(run_emulator(host=host, port=port, seed=seed, processing=processing, fail_share=fail_share))
 
 
-def _settings(base_url: str | None, **settings: Any) -> dict[str, Any]:
-    return settings | ({"base_url": base_url} if base_url else {})
+def _account(context: typer.Context, profile: str | None, options: dict[str, Any]) -> Account:
+    sources = {name: context.get_parameter_source(name) for name in options}
+    typed = frozenset(name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE")
+    with _usable():
+        return account_for(profile, options, typed, warn=lambda line: say(err, f"Warning: {line}"))
 
 
-def _asked(question: Coroutine[Any, Any, Any]) -> Any:
+def _settings(
+    context: typer.Context, profile: str | None, options: dict[str, Any], *, needs_auth: bool = True
+) -> dict[str, Any]:
+    account = _account(context, profile, options)
+    with _usable():
+        return settings_for(account) if needs_auth else account.settings
+
+
+def _asked(question: Coroutine[Any, Any, Any], settings: dict[str, Any]) -> Any:
     """Runs a command that only asks; an answer that is an error ends with its words and exit code 3."""
     try:
         return _run(question)
     except QuartileError as error:
+        show_traceback(error)
         err.print(f"[red]Error:[/red] {_plain(str(error))}", soft_wrap=True)
+        _advise(error, settings)
         raise typer.Exit(STOPPED) from None
 
 
-def _run(work: Coroutine[Any, Any, Any]) -> Any:
-    """Runs a command's work; what a user can mend ends with a few lines and exit code 2."""
+def _advise(error: Exception, settings: dict[str, Any]) -> None:
+    """Says what the command line alone knows of an error."""
+    if (advice := advice_on(error, settings)) is not None:
+        say(err, advice)
+
+
+@contextmanager
+def _usable() -> Iterator[None]:
+    """What a user can mend ends with a few lines and exit code 2."""
     try:
-        return asyncio.run(work)
+        yield
     except (ConfigurationError, JournalError) as error:
         _unusable(str(error))
     except ModuleNotFoundError as error:
         _unusable(f"{error}. Install it with: pip install 'quartile-async[cli]'")
     except OSError as error:
-        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        _unusable(what)
-    except KeyboardInterrupt:
+        _unusable(f"{error.filename}: {error.strerror}. Check the path." if error.filename else str(error))
+    except (KeyboardInterrupt, typer.Abort):
         raise typer.Exit(INTERRUPTED) from None
 
 
+def _run(work: Coroutine[Any, Any, Any]) -> Any:
+    with _usable():
+        return asyncio.run(work)
+
+
 @contextmanager
-def _input(file: Path, pipe_format: str | None) -> Iterator[tuple[Path, bool]]:
-    """A file that can be read more than once, and whether it came through a pipe."""
-    with contextlib.ExitStack() as stack:
-        try:
-            path = stack.enter_context(spooled(file, pipe_format)) if is_pipe(file) else file
-        except OSError as error:
-            _unusable(f"{file}: {error.strerror}")
-        except KeyboardInterrupt:
-            raise typer.Exit(INTERRUPTED) from None
-        yield path, path is not file
+def _inputs(files: list[Path], pipe_format: str | None) -> Iterator[Inputs]:
+    with _usable(), contextlib.ExitStack() as stack:
+        inputs = stack.enter_context(inputs_of(files, pipe_format))
+        yield inputs
 
 
-def _same_command() -> str:
-    """What was typed, but for what must not be done twice."""
-    arguments = [argument for argument in sys.argv[1:] if argument not in ("--again", "--restart")]
-    return f"{own_command(sys.argv[0])} {shlex.join(arguments)}"
+def _scale(text: Literal["1", "100"] | None) -> PercentScale | None:
+    return None if text is None else 1 if text == "1" else 100
 
 
 def _unusable(what: str) -> NoReturn:
+    show_traceback(sys.exception())
     err.print(f"[red]Error:[/red] {_plain(what)}", soft_wrap=True)
     raise typer.Exit(UNUSABLE) from None
 

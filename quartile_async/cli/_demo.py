@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import os
 import random
-import shlex
-import shutil
 import string
 import sys
 import tempfile
@@ -18,7 +16,9 @@ from rich.console import Console
 
 from .. import MASTERLIST
 from ..emulator import Lognormal, ThreadedEmulator
-from ._run import Ending, Job, run_job
+from ._job import Job, Outputs
+from ._own_command import own_command
+from ._run import Ending, run_job
 
 HEADER = ("asin", "countryCode", "percACoS")
 COUNTRIES = ("US", "US", "US", "CA", "MX", "GB", "DE", "FR", "IT", "ES", "JP")
@@ -53,7 +53,9 @@ async def run_demo(*, items: int, seed: int, max_in_flight: int, as_json: bool, 
             "auth": emulator.access_token,
             "max_in_flight": max_in_flight,
         }
-        ending = await run_job(Job(catalogue, MASTERLIST, settings, results, as_json), console)
+        outputs = Outputs(results, folder / "retry.csv", folder / "report.html", as_json)
+        job = Job((catalogue,), MASTERLIST, settings, outputs, name=catalogue.name)
+        ending = await run_job(job, console)
     _say_what_next(console)
     return ending
 
@@ -86,12 +88,3 @@ def _say_what_next(console: Console) -> None:
         f"  {own_command(sys.argv[0])} upload YOUR_CATALOGUE.csv --results results.csv",
     ):
         console.print(line, soft_wrap=True, markup=False)
-
-
-def own_command(invoked_as: str) -> str:
-    """The words by which this program was called, to be pasted: it need not be on the PATH."""
-    name = Path(invoked_as).name
-    if name == "__main__.py":
-        return f"{shlex.quote(sys.executable)} -m quartile_async"
-    found = shutil.which(name)
-    return name if found and Path(found).samefile(invoked_as) else shlex.quote(invoked_as)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,32 +25,19 @@ MOST_MESSAGES = 5
 
 
 @contextlib.contextmanager
-def display(upload: Upload[Any], total: int, console: Console) -> Iterator[None]:
-    """Shows the progress of an upload for as long as the block runs. `total` is about how many items there are."""
-    with _bar(upload, total, console) if console.is_terminal else _lines(upload, total, console):
+def display(upload: Upload[Any], total: int, console: Console, sample: Callable[[Progress], object]) -> Iterator[None]:
+    """Shows the progress of an upload for as long as the block runs.
+
+    Args:
+        upload: it.
+        total: about how many items there are.
+        console: where people look.
+        sample: is called with the progress now and then, and at the end.
+    """
+    shown = _bar(upload, total, console) if console.is_terminal else _lines(upload, total, console)
+    with shown, _repeated(lambda: sample(upload.progress), REFRESH):
         yield
-
-
-@contextlib.contextmanager
-def pauses_told(console: Console) -> Iterator[None]:
-    """Prints why an upload stands still: an outage, or a pause that the server asks for."""
-
-    class Told(logging.Handler):
-        said_at = -PLAIN_EVERY
-
-        def emit(self, record: logging.LogRecord) -> None:
-            pause = getattr(record, "pause", 0.0)
-            # With a tight limit there are many short pauses: one line now and then tells of them.
-            if pause is None or (pause and record.created - self.said_at >= PLAIN_EVERY):
-                self.said_at = record.created
-                console.print(escape(record.getMessage()), soft_wrap=True)
-
-    logger, handler = logging.getLogger("quartile_async"), Told(logging.WARNING)
-    logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
+    sample(upload.progress)
 
 
 @contextlib.contextmanager
@@ -94,11 +80,12 @@ def _short(progress: Progress) -> str:
         "unknown": progress.unknown,
     }
     told = [f"{count} {name}" for name, count in counts.items() if count or name == "ok"]
-    return f"{progress.rate:,.0f}/s  {', '.join(told)}"
+    under_way = f", {progress.in_flight} batches in flight" if progress.in_flight else ""
+    return f"{progress.rate:,.0f}/s  {', '.join(told)}{under_way}"
 
 
 @contextlib.contextmanager
-def _repeated(function: Callable[[], None], seconds: float) -> Iterator[None]:
+def _repeated(function: Callable[[], object], seconds: float) -> Iterator[None]:
     loop = asyncio.get_running_loop()
     timers: list[asyncio.TimerHandle] = []
 

@@ -20,6 +20,7 @@ from .._journal import Contents, Subject
 from .._journal_path import is_empty, set_aside
 from .._journal_sqlite import JournalFile, is_in_use
 from ._display import say
+from ._inputs import Inputs
 
 
 @dataclass(slots=True, frozen=True)
@@ -78,10 +79,14 @@ def way_on(earlier: Earlier, wish: Wish) -> Way:
     return Way.REFUSE if earlier.same_subject and earlier.parts_at is not None else Way.RESUME
 
 
-def default_journal(file: Path, account: str | None) -> Path:
-    """Where the journal of a file is, unless one is named."""
+def default_journal(inputs: Inputs, account: str | None) -> Path | None:
+    """Where the journal of an upload is, unless one is named; None where the items come through a pipe."""
+    if inputs.is_pipe:
+        return None
+    first, others = inputs.paths[0], len(inputs.paths) - 1
     label = "".join(char if char.isalnum() or char in "-_" else "_" for char in account or "")
-    return file.parent / ".".join(filter(None, (file.name, label, "journal")))
+    more = f"and-{others}-more" if others else ""
+    return first.parent / ".".join(filter(None, (first.name, more, label, "journal")))
 
 
 async def make_way(wish: Wish, subject: Subject, items: AsyncIterable[Any], name: str, console: Console) -> None:

@@ -71,7 +71,9 @@ def page(gathered: ReportGatherer, summary: Summary, *, ending: str, ended: date
         autoescape=True, undefined=jinja2.StrictUndefined, finalize=shown, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"thousands": thousands, "spelt": spelt, "pace": pace, "share": share, "moment": moment}
-    template = environment.from_string(resources.files(__package__).joinpath(TEMPLATE).read_text(encoding="utf-8"))
+    template = environment.from_string(
+        resources.files("quartile_async.cli").joinpath(TEMPLATE).read_text(encoding="utf-8")
+    )
     return template.render(_content(gathered, summary, ending, ended))
 
 

@@ -1,13 +1,12 @@
-"""One upload of a file, from the terminal."""
+"""One upload of files, from the terminal."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import anyio.to_thread
@@ -15,47 +14,20 @@ import typer
 from pydantic_core import to_json
 from rich.console import Console
 
-from .. import MASTERLIST, ConfigurationError, QuartileClient, Resource, Summary, Upload
-from .._headers import MASTERLIST_SPELLINGS
+from .. import QuartileClient, Summary, Upload
 from .._results import ItemResult, Tally
-from ..files import ItemFile, ResultWriter, RetryWriter, read_items
-from ._display import display, pauses_told, print_summary, say
-from ._journals import Wish, make_way
+from ._display import display, print_summary, say
+from ._job import Job, Source, Writers, check_paths, opened_source, opened_writers, say_what_was_understood
+from ._journals import make_way
+from ._preview import is_asked, previewed
+from ._report import ReportGatherer, write_report
+from ._watch import Watch
 
 BLOCK = 500
 """Results that are written in one go."""
 
 LAST_MOMENT = 10.0
 """Seconds that what is in flight gets to end after the first Ctrl-C."""
-
-
-@dataclass(slots=True, frozen=True)
-class Job:
-    """What to upload, and how.
-
-    Attributes:
-        file: the items.
-        resource: what they are.
-        settings: of the client, beside what the environment says.
-        results: where each result is written.
-        retry_file: where the records that did not succeed are written, in the input's own format.
-        columns: column -> field, for columns of CSV that have another name.
-        as_json: whether the counts are printed to standard output.
-        name: of the file, for people; it may have come through a pipe.
-        journal: where its journal is, and what becomes of an earlier one; None: it has none.
-        command: what to type to go on with it.
-    """
-
-    file: Path
-    resource: Resource[Any]
-    settings: dict[str, Any]
-    results: Path | None = None
-    as_json: bool = False
-    retry_file: Path | None = None
-    columns: Mapping[str, str] | None = None
-    name: str = ""
-    journal: Wish | None = None
-    command: str = ""
 
 
 @dataclass(slots=True)
@@ -66,6 +38,8 @@ class Ending:
         summary: the counts.
         unaccounted: items whose result was not learned; they are also counted as unknown.
         not_sent: items that this run could not send.
+        declined: whether a person was asked, and said no: then nothing was sent.
+        canary: whether no more than the first items were to be sent.
     """
 
     summary: Summary
@@ -73,59 +47,112 @@ class Ending:
     not_sent: int = 0
     interrupted: bool = False
     error: Exception | None = None
+    declined: bool = False
+    canary: bool = False
 
     @property
     def whole(self) -> bool:
-        """Whether the file was read to its end."""
+        """Whether all was read that was to be read."""
         return not self.interrupted and self.error is None
 
     @property
     def complete(self) -> bool:
         return self.summary.succeeded == self.summary.items
 
+    @property
+    def in_words(self) -> str:
+        if self.error is not None:
+            return f"stopped by an error: {self.error}"
+        return "interrupted" if self.interrupted else "done"
+
 
 async def run_job(job: Job, console: Console) -> Ending:
-    """Uploads the file, shows progress, writes results and prints the summary.
+    """Uploads the files, shows progress, writes results and prints the summary.
 
     Raises:
-        ConfigurationError, JournalError, OSError: the file, its journal or a setting cannot be used; nothing was sent.
+        ConfigurationError, JournalError, OSError: a file, its journal or a setting cannot be used; nothing was sent.
     """
-    client = QuartileClient.from_env(**job.settings)
+    watch = Watch(console)
+    client = QuartileClient.from_env(**job.settings, on_event=watch)
     source = await anyio.to_thread.run_sync(opened_source, job)
     check_paths(job)
-    say_columns(source, console)
+    say_what_was_understood(source, console)
     async with client:
-        journal = None
+        total = None
+        if is_asked(job, console):
+            findings, wanted = await previewed(job, source, client, console)
+            total = findings.records
+            if not wanted:
+                say(console, "Nothing was sent.")
+                return Ending(Tally().summary(batches=0, seconds=0.0), declined=True)
         if job.journal is not None:
-            journal = job.journal.path
-            await make_way(job.journal, client._subject_of(job.resource), source, job.name, console)  # pyright: ignore[reportPrivateUsage]  # one package
-        with contextlib.ExitStack() as stack:
-            writer = None
-            if job.results is not None:
-                writer = stack.enter_context(ResultWriter(job.results, source.columns, complete=source.complete))
-            to_mend = None
-            if job.retry_file is not None:
-                to_mend = stack.enter_context(
-                    RetryWriter(job.retry_file, source.columns, source.delimiter, source.header)
-                )
-            upload = client.upload(job.resource, source, journal=journal)
-            writers = [each for each in (writer, to_mend) if each is not None]
-            ending = await _Run(upload, writers, console).run(await source.estimate())
-    print_summary(ending.summary, console, results=job.results, interrupted=ending.interrupted, error=ending.error)
-    if to_mend is not None:
-        say(console, f"To mend and upload again: {to_mend.written} rows in {job.retry_file}")
-    _say_what_is_left(job, ending, console)
-    if job.as_json:
-        typer.echo(to_json(_counts(ending.summary)).decode())
+            subject = client._subject_of(job.resource)  # pyright: ignore[reportPrivateUsage]  # one package
+            await make_way(job.journal, subject, source, job.name, console)
+        if total is None:
+            total = await source.estimate()
+        with opened_writers(job, source) as writers:
+            ending = await _run(job, source, client, writers, watch, total=min(total, job.first or total))
+    _say_what_became_of_it(job, ending, writers, console)
     return ending
 
 
+async def _run(
+    job: Job, source: Source, client: QuartileClient, writers: Writers, watch: Watch, *, total: int
+) -> Ending:
+    gathered = ReportGatherer(
+        name=job.name,
+        account=client._account,  # pyright: ignore[reportPrivateUsage]  # one package
+        server=client._api.server,  # pyright: ignore[reportPrivateUsage]  # one package
+        resource=job.resource.path,
+    )
+    watch.gathered = gathered
+    items = source if job.first is None else _First(source, job.first)
+    journal = job.journal.path if job.journal is not None else None
+    upload = client.upload(job.resource, items, journal=journal)
+    ending = await _Run(upload, writers, gathered, watch.console, first=job.first).run(total)
+    if job.outputs.report is not None:
+        path = job.outputs.report
+        await anyio.to_thread.run_sync(lambda: write_report(path, gathered, ending.summary, ending=ending.in_words))
+    return ending
+
+
+class _First:
+    """The first items of a source. After them it waits: what it came from has not ended, and can be gone on with."""
+
+    def __init__(self, source: Source, count: int) -> None:
+        self._source = source
+        self._count = count
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        count = 0
+        async for item in self._source:
+            if count == self._count:
+                await asyncio.Event().wait()
+            yield item
+            count += 1
+
+
+def _say_what_became_of_it(job: Job, ending: Ending, writers: Writers, console: Console) -> None:
+    outputs = job.outputs
+    print_summary(ending.summary, console, results=outputs.results, interrupted=ending.interrupted, error=ending.error)
+    if writers.to_mend is not None:
+        say(console, f"To mend and upload again: {writers.to_mend.written} rows in {outputs.retry_file}")
+    if outputs.report is not None:
+        say(console, f"The report: {outputs.report}")
+    _say_what_is_left(job, ending, console)
+    if outputs.as_json:
+        typer.echo(to_json(_counts(ending.summary)).decode())
+
+
 def _say_what_is_left(job: Job, ending: Ending, console: Console) -> None:
+    if ending.canary:
+        say(console, f"Only the first {ending.summary.items} were to be sent. To send the rest: {job.command}")
+        return
     if not ending.whole:
         say(
             console,
-            f"{ending.summary.items} records of {job.name or job.file.name} were read; any that come after them were "
-            "not, and have no result.",
+            f"{ending.summary.items} records of {job.name} were read; any that come after them were not, and have no "
+            "result.",
         )
     if job.journal is None or (ending.whole and not ending.not_sent):
         return
@@ -134,51 +161,33 @@ def _say_what_is_left(job: Job, ending: Ending, console: Console) -> None:
     say(console, f"To go on where this has ended: {job.command}")
 
 
-def opened_source(job: Job) -> ItemFile:
-    if job.file.is_dir():
-        raise ConfigurationError(f"{job.file} is a folder. Name a file of items.")
-    fields = job.resource.item.model_fields if job.resource.item is not None else {}
-    required = [name for name, field in fields.items() if field.is_required()]
-    spellings = MASTERLIST_SPELLINGS if job.resource is MASTERLIST else None
-    return read_items(job.file, required=required, spellings=spellings, named=job.columns)
-
-
-def say_columns(source: ItemFile, console: Console) -> None:
-    """Which columns are read as which fields, where they have other names."""
-    if source.renamed:
-        read = ", ".join(f"{column!r} is {field}" for column, field in source.renamed.items())
-        say(console, f"Columns: {read}.")
-
-
-def check_paths(job: Job) -> None:
-    """The input, the results, the rows to mend and the journal are different files."""
-    outputs = {"--results": job.results, "--retry-file": job.retry_file}
-    for option, path in outputs.items():
-        if path is not None and _same(path, job.file):
-            raise ConfigurationError(f"{option} {path} is the input itself. Name another file.")
-    if job.results is not None and job.retry_file is not None and _same(job.results, job.retry_file):
-        raise ConfigurationError(f"--results and --retry-file are both {job.results}. Name two files.")
-    for other in (job.file, job.results, job.retry_file):
-        if job.journal is not None and other is not None and _same(job.journal.path, other):
-            raise ConfigurationError(f"The journal {job.journal.path} would be {other} itself. Name another file.")
-
-
-def _same(one: Path, other: Path) -> bool:
-    return one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other))
-
-
 def _counts(summary: Summary) -> dict[str, Any]:
     names = ("items", "succeeded", "failed", "rejected", "unknown", "batches")
     return {name: getattr(summary, name) for name in names} | {"seconds": round(summary.seconds, 3)}
 
 
 class _Run:
-    """An upload under way: takes its results, and listens to Ctrl-C."""
+    """An upload under way: takes its results, and listens to Ctrl-C.
 
-    def __init__(self, upload: Upload[Any], writers: Sequence[ResultWriter | RetryWriter], console: Console) -> None:
+    Args:
+        first: how many results are awaited before it is stopped; None: all.
+    """
+
+    def __init__(
+        self,
+        upload: Upload[Any],
+        writers: Writers,
+        gathered: ReportGatherer,
+        console: Console,
+        *,
+        first: int | None,
+    ) -> None:
         self._upload = upload
         self._writers = writers
+        self._gathered = gathered
         self._console = console
+        self._first = first
+        self._taken = 0
         self._tally = Tally()
         self._not_sent = 0
         self._block: list[ItemResult[Any]] = []
@@ -188,7 +197,7 @@ class _Run:
     async def run(self, total: int) -> Ending:
         loop = asyncio.get_running_loop()
         started, error = loop.time(), None
-        with self._listening(), display(self._upload, total, self._console), pauses_told(self._console):
+        with self._listening(), display(self._upload, total, self._console, self._gathered.sample):
             try:
                 await self._take_results()
             except asyncio.CancelledError:
@@ -201,20 +210,25 @@ class _Run:
             await self._write()
         seconds, batches = loop.time() - started, self._upload.progress.batches_submitted
         summary = self._tally.summary(batches=batches, seconds=seconds)
-        return Ending(summary, len(unaccounted), self._not_sent, bool(self._interrupted), error)
+        canary = self._first is not None and self._taken >= self._first and error is None
+        return Ending(summary, len(unaccounted), self._not_sent, bool(self._interrupted), error, canary=canary)
 
     async def _take_results(self) -> None:
         async with self._upload as upload:
             async for result in upload:
                 self._block.append(result)
+                self._taken += 1
+                if self._taken == self._first:
+                    upload.stop()
                 if len(self._block) >= BLOCK:
                     await self._write()
 
     async def _write(self) -> None:
         block, self._block = self._block, []
         self._tally.add(block)
+        self._gathered.add(block)
         self._not_sent += sum(result.not_sent and not result.replayed for result in block)
-        for writer in self._writers:
+        for writer in self._writers.all:
             await anyio.to_thread.run_sync(writer.write, block)
 
     @contextlib.contextmanager

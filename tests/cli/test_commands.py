@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from quartile_async.cli._demo import own_command
+from quartile_async.cli._own_command import own_command
 from quartile_async.emulator import Fault, ThreadedEmulator
 
 HEADER = "asin,countryCode,percACoS\n"
@@ -380,7 +380,7 @@ def test_an_outage_is_told_while_it_lasts(tmp_path: Path) -> None:
         done = run("upload", catalogue(tmp_path / "c.csv", 1_000), "--max-in-flight", "1", emulator=emulator)
 
     assert done.returncode == 0, done.stderr
-    assert "No request gets through: everything waits" in done.stderr
+    assert "No request gets through: waiting, for 300 s at most" in done.stderr
     assert "Requests get through again" in done.stderr
 
 

@@ -50,7 +50,7 @@ def test_what_is_invalid_is_told_and_written_and_nothing_is_sent(
 
 
 def test_only_the_first_problems_are_shown_and_the_rest_counted(tmp_path: Path) -> None:
-    done = run("upload", catalogue(tmp_path / "c.csv", 1, *MESS[:1] * 2_000), "--dry-run")
+    done = run("upload", catalogue(tmp_path / "c.csv", 1_000, *MESS[:1] * 2_000), "--dry-run")
 
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) <= 12

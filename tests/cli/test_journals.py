@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from quartile_async.cli._inputs import Inputs
 from quartile_async.cli._journals import Earlier, Way, Wish, default_journal, way_on
 from quartile_async.emulator import Fault, ThreadedEmulator
 
@@ -87,7 +88,14 @@ def test_the_way_on(earlier: Earlier, wish: dict[str, bool], way: Way) -> None:
 def test_the_journal_lies_beside_the_file_and_has_the_accounts_label(
     file: str, account: str | None, journal: str
 ) -> None:
-    assert default_journal(Path(file), account) == Path(journal)
+    assert default_journal(Inputs((Path(file),), file), account) == Path(journal)
+
+
+def test_the_journal_of_several_files_says_so_and_a_pipe_has_none() -> None:
+    files = (Path("a/one.csv"), Path("a/two.csv"), Path("b/three.csv"))
+
+    assert default_journal(Inputs(files, "one.csv and 2 more"), "de") == Path("a/one.csv.and-2-more.de.journal")
+    assert default_journal(Inputs((Path("x"),), "-", is_pipe=True), None) is None
 
 
 # ---- the command

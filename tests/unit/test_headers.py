@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from quartile_async import ConfigurationError
-from quartile_async._headers import MASTERLIST_SPELLINGS, matched_columns, parsed_map
+from quartile_async._tables.headers import MASTERLIST_SPELLINGS, matched_columns, parsed_map
 
 FIELDS = ("asin", "countryCode", "percACoS")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from ._errors import ConfigurationError
+from .._errors import ConfigurationError
 
 MASTERLIST_SPELLINGS: Mapping[str, Sequence[str]] = {
     "asin": ("ASIN", "Product ASIN", "Child ASIN", "Amazon ASIN"),
@@ -20,6 +20,8 @@ def matched_columns(
     required: Iterable[str],
     spellings: Mapping[str, Sequence[str]],
     named: Mapping[str, str],
+    *,
+    strict: bool = True,
 ) -> dict[str, str]:
     """Which columns are which fields: column -> field, for those that are not spelled like their field.
 
@@ -28,11 +30,12 @@ def matched_columns(
         required: fields that must be there.
         spellings: field -> names that mean it.
         named: column -> field, as the user has said.
+        strict: whether there can be no other columns; else what is said of others is kept.
 
     Raises:
         ConfigurationError: a field has no column, or more than one; it says what was found and what to do.
     """
-    if unknown := [column for column in named if column not in header]:
+    if strict and (unknown := [column for column in named if column not in header]):
         raise ConfigurationError(f"There is no column {_listed(unknown)}: the columns are {_listed(header)}.")
     if len(set(named.values())) < len(named):
         raise ConfigurationError(f"Two columns are said to be the same field: {_listed(named)}.")

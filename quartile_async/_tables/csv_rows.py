@@ -1,0 +1,199 @@
+"""Records of CSV, each with the line where it begins."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import IO, Self
+
+from .._errors import ConfigurationError
+from .opening import TextFile, as_latin, told_where_it_breaks_off
+from .rows import MalformedRow, Row
+
+DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+
+MOST_LINES = 100
+"""The most lines that a quoted cell may span; beyond it, a quote was not closed."""
+
+NOT_UTF_8 = "The record is not in UTF-8: save the file as 'CSV UTF-8'."
+REPLACED = "\ufffd"
+
+
+@dataclass(slots=True)
+class CsvTable:
+    """A file of CSV.
+
+    Attributes:
+        needed: the columns whose cells must be certain; None: all of them. In the others what is not UTF-8 is read as
+            Latin-1.
+    """
+
+    file: TextFile
+    delimiter: str
+    header: tuple[str, ...]
+    complete: bool = True
+
+    @property
+    def described(self) -> str:
+        return f"separated by {DELIMITERS[self.delimiter]}"
+
+    def records(self, renamed: Mapping[str, str], needed: frozenset[str] | None) -> Iterator[Row | MalformedRow]:
+        """The records, with the columns under their new names."""
+        with closing(self.file.open()) as file, told_where_it_breaks_off(self.file.path):
+            yield from _records(file, self.delimiter, renamed, _repairer(self.file, needed))
+
+    def estimate(self) -> int:
+        """About how many there are, by the lines."""
+        return max(0, self.file.count(b"\n") - 1)
+
+
+def opened_csv(file: TextFile, sniff: Callable[[bytes], str | None]) -> CsvTable:
+    """Reads the header of a file of CSV.
+
+    Args:
+        file: it.
+        sniff: tells the delimiter from the beginning of the file, in UTF-8.
+
+    Raises:
+        ConfigurationError: it cannot be used.
+    """
+    name = file.path.name
+    with closing(file.open()) as text, told_where_it_breaks_off(file.path):
+        sample = text.read(1 << 20)
+    if not sample:
+        raise ConfigurationError(f"{name} is empty. Its first line must name the columns.")
+    whole_lines = sample[: sample.rfind("\n") + 1] or sample
+    delimiter = sniff(whole_lines.encode("utf-8", "replace"))
+    if delimiter not in DELIMITERS:
+        seem = f"seem to be separated by {delimiter!r}" if delimiter else "cannot be told apart"
+        raise ConfigurationError(f"{name}: the columns {seem}. Separate them by {', '.join(DELIMITERS.values())}.")
+    with closing(file.open()) as text, told_where_it_breaks_off(file.path):
+        header = _header(text, delimiter)
+    if "" in header or len(set(header)) < len(header):
+        raise ConfigurationError(
+            f"{name} has the columns {', '.join(map(repr, header))} (separated by {DELIMITERS[delimiter]}). Give each "
+            "column a name of its own."
+        )
+    return CsvTable(file, delimiter, header)
+
+
+def _header(file: IO[str], delimiter: str) -> tuple[str, ...]:
+    """The names of the columns: the first line that is not blank."""
+    try:
+        for cells in csv.reader(itertools.islice(file, MOST_LINES), delimiter=delimiter, strict=True):
+            if any(cells):
+                return _names(cells)
+    except csv.Error as error:
+        raise ConfigurationError(f"The first line, which must name the columns, cannot be read: {error}.") from None
+    return ()
+
+
+def _names(cells: Iterable[str]) -> tuple[str, ...]:
+    return tuple((cell if is_text(cell) else as_latin(cell)).strip() for cell in cells)
+
+
+Repair = Callable[[Sequence[str], Sequence[str]], Sequence[str] | None]
+"""Takes header and cells of which one is not certain; gives cells that are, or None where that takes guessing."""
+
+
+def _repairer(file: TextFile, needed: frozenset[str] | None) -> Repair:
+    def repair(header: Sequence[str], cells: Sequence[str]) -> Sequence[str] | None:
+        for name, cell in zip(header, cells, strict=True):
+            if (needed is None or name in needed) and (not is_text(cell) or REPLACED in cell):
+                return None
+        return [cell if is_text(cell) else as_latin(cell) for cell in cells]
+
+    def as_it_is(header: Sequence[str], cells: Sequence[str]) -> Sequence[str] | None:
+        unsure = any(
+            REPLACED in cell for name, cell in zip(header, cells, strict=True) if needed is None or name in needed
+        )
+        return None if unsure else cells
+
+    return repair if file.is_utf_8 else as_it_is
+
+
+class _Lines:
+    """The lines of a file; those of a record that went wrong can be given back."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+        self._given_back: deque[str] = deque()
+        self._record: list[str] = []
+        self.number = 0
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> str:
+        if len(self._record) >= MOST_LINES:
+            raise csv.Error(f"a quote is not closed within {MOST_LINES} lines")
+        line = self._given_back.popleft() if self._given_back else next(self._file)
+        self.number += 1
+        self._record.append(line)
+        return line
+
+    def begin_record(self) -> int:
+        """A new record begins; gives the number of its first line."""
+        self._record = []
+        return self.number + 1
+
+    @property
+    def record(self) -> str:
+        """The lines of the record, as they are."""
+        return "".join(self._record)
+
+    def give_back_all_but_the_first(self) -> str:
+        """Gives the record's first line; the others will be read again."""
+        first, *others = self._record
+        self._given_back.extendleft(reversed(others))
+        self.number -= len(others)
+        return first
+
+
+def _records(file: IO[str], delimiter: str, renamed: Mapping[str, str], repair: Repair) -> Iterator[Row | MalformedRow]:
+    lines = _Lines(file)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    header: tuple[str, ...] = ()
+    while True:
+        line = lines.begin_record()
+        try:
+            cells: Sequence[str] | None = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield MalformedRow(
+                f"The record cannot be read: {error}.", line=line, text=lines.give_back_all_but_the_first()
+            )
+            continue
+        assert cells is not None
+        if not any(cells):
+            continue
+        if not header:
+            header = tuple(renamed.get(name, name) for name in _names(cells))
+            continue
+        if len(cells) != len(header):
+            # Where a quote was not closed, the lines that it swallowed are records of their own.
+            text = lines.give_back_all_but_the_first()
+            yield MalformedRow(f"The record has {len(cells)} cells, the header {len(header)}.", line=line, text=text)
+            continue
+        as_read = cells
+        if not _is_certain(cells) and (cells := repair(header, cells)) is None:
+            text = ascii(delimiter.join(as_read))
+            yield MalformedRow(NOT_UTF_8, line=line, text=text, record=lines.record)
+            continue
+        yield Row(zip(header, cells, strict=True), line)
+
+
+def _is_certain(cells: Iterable[str]) -> bool:
+    return not any(
+        char == REPLACED or "\udc80" <= char <= "\udcff" for cell in cells if not cell.isascii() for char in cell
+    )
+
+
+def is_text(cell: str) -> bool:
+    """Whether all of a cell could be decoded."""
+    return cell.isascii() or not any("\udc80" <= char <= "\udcff" for char in cell)

@@ -1,0 +1,136 @@
+"""Files of text as they lie there: compressed or not, and in the encoding that they are in."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import io
+import sys
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, BinaryIO, cast
+
+from .._errors import ConfigurationError
+from .formats import Compression
+
+BLOCK_OF_BYTES = 1 << 20
+
+BOMS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+
+
+@dataclass(slots=True, frozen=True)
+class TextFile:
+    """A file of text.
+
+    Attributes:
+        encoding: as Python names it. "utf-8-sig" is UTF-8 with or without a BOM; what is not UTF-8 in it survives as
+            surrogates, so that it costs its own record and not the file.
+    """
+
+    path: Path
+    compression: Compression
+    encoding: str
+
+    @property
+    def is_utf_8(self) -> bool:
+        return self.encoding == "utf-8-sig"
+
+    def open(self) -> IO[str]:
+        """Opens it; line breaks are kept as they are."""
+        errors = "surrogateescape" if self.is_utf_8 else "replace"
+        binary = opened(self.path, self.compression)
+        return io.TextIOWrapper(binary, encoding=self.encoding, errors=errors, newline="")
+
+    def open_as_utf_8(self) -> BinaryIO:
+        """Opens its bytes, encoded as UTF-8 without a BOM."""
+        binary = opened(self.path, self.compression)
+        if not self.is_utf_8:
+            # Typeshed has no file-like type for it.
+            return cast("BinaryIO", codecs.EncodedFile(binary, "utf-8", self.encoding, "replace"))
+        buffered = io.BufferedReader(cast("io.RawIOBase", binary))
+        if buffered.peek(3).startswith(codecs.BOM_UTF8):
+            buffered.read(3)
+        return cast("BinaryIO", buffered)
+
+    def count(self, what: bytes) -> int:
+        """How often a byte occurs."""
+        with opened(self.path, self.compression) as file, told_where_it_breaks_off(self.path):
+            return sum(block.count(what) for block in iter(lambda: file.read(BLOCK_OF_BYTES), b""))
+
+
+def opened(path: Path, compression: Compression) -> BinaryIO:
+    """Opens a file, and unpacks it as it is read."""
+    if compression is Compression.GZIP:
+        return cast("BinaryIO", gzip.open(path, "rb"))
+    if compression is Compression.ZSTD:
+        return cast("BinaryIO", _zstd().open(path, "rb"))
+    return path.open("rb")
+
+
+def _zstd() -> Any:
+    if sys.version_info >= (3, 14):
+        from compression import zstd  # pyright: ignore[reportMissingImports]  # new in 3.14
+    else:
+        from backports import zstd
+    return zstd
+
+
+def text_file(path: Path, compression: Compression, encoding: str | None) -> TextFile:
+    """A file of text, in this encoding, or in the one that its first bytes tell.
+
+    Raises:
+        ConfigurationError: there is no such encoding, or the file cannot be unpacked.
+    """
+    if encoding is not None:
+        try:
+            name = codecs.lookup(encoding).name
+        except LookupError:
+            raise ConfigurationError(
+                f"There is no encoding {encoding!r}. Name one such as utf-8, utf-16, latin-1 or cp1252."
+            ) from None
+        return TextFile(path, compression, "utf-8-sig" if name == "utf-8" else name)
+    with opened(path, compression) as file, told_where_it_breaks_off(path):
+        return TextFile(path, compression, encoding_told_by(file.read(4)))
+
+
+def encoding_told_by(head: bytes) -> str:
+    """The encoding of a text that begins with these bytes: by its BOM, or by the zeros that UTF-16 has in ASCII."""
+    for bom, name in BOMS.items():
+        if head.startswith(bom):
+            return name
+    if len(head) >= 2 and head[:2].count(0) == 1:
+        return "utf-16-be" if head[0] == 0 else "utf-16-le"
+    return "utf-8-sig"
+
+
+@contextmanager
+def told_where_it_breaks_off(path: Path) -> Iterator[None]:
+    """What a damaged file raises becomes an OSError that names the file.
+
+    Raises:
+        OSError: it cannot be unpacked, to its end or at all.
+    """
+    try:
+        yield
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise _damaged(path, error) from error
+    except Exception as error:
+        if type(error).__name__ == "ZstdError":  # its module is only there where it is needed
+            raise _damaged(path, error) from error
+        raise
+
+
+def _damaged(path: Path, error: Exception) -> OSError:
+    return OSError(f"{path.name} is damaged or incomplete: {error}. Get it anew, and run the same again.")
+
+
+def as_latin(text: str) -> str:
+    """A text with what is not UTF-8 in it, read as Windows and Latin-1 have it."""
+    content = text.encode("utf-8", "surrogateescape")
+    try:
+        return content.decode("cp1252")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")

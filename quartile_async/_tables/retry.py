@@ -1,0 +1,172 @@
+"""The records that did not succeed, in a file like the one that they came from."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from pydantic_core import to_json
+
+from .._errors import ConfigurationError
+from .._results import ItemResult
+from .formats import Format
+from .results import cell
+from .rows import MalformedRow, Percent, original_of
+
+CSV_SUFFIXES, JSON_LINES_SUFFIXES, EXCEL_SUFFIXES = Format.CSV.value, Format.JSON_LINES.value, (".xlsx",)
+
+
+class _Target(Protocol):
+    def write(self, fields: Mapping[str, Any]) -> None: ...
+
+    def write_unread(self, record: str) -> None:
+        """Writes a record that could not be read, as it is."""
+        ...
+
+    def flush(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class RetryWriter:
+    """Writes the records that did not succeed as they stood in their file, to be mended and uploaded again.
+
+    A record that could not be read is written as it is, byte for byte. Use it with `with`. A workbook is on disk when
+    it is closed.
+
+    Args:
+        path: ends like CSV or, for a table, like Excel (.xlsx); or like JSON Lines where the input is JSON. An existing
+            file is replaced.
+        columns: of the input.
+        delimiter: of the input, where it is CSV; a comma for other tables; None: it is JSON.
+        header: the columns' names in the input, where they were read under others.
+
+    Raises:
+        ConfigurationError: the suffix is that of another format.
+        OSError: the file cannot be written.
+    """
+
+    def __init__(
+        self, path: str | Path, columns: Sequence[str], delimiter: str | None, header: Sequence[str] | None = None
+    ) -> None:
+        self._path = Path(path)
+        self._target = _target(self._path, columns, delimiter, header or columns)
+        self.written: int = 0
+        """How many records have been written."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._target.close()
+
+    def write(self, results: Iterable[ItemResult[Any]]) -> None:
+        """Writes the records of those results that are no successes, and sees to it that they are in the file."""
+        for result in results:
+            if not result.ok:
+                self._write_record(result.item)
+                self.written += 1
+        self._target.flush()
+
+    def _write_record(self, item: Any) -> None:
+        if (fields := original_of(item)) is not None:
+            self._target.write(fields)
+        else:
+            self._target.write_unread(item.record if isinstance(item, MalformedRow) else str(item))
+
+
+def _target(path: Path, columns: Sequence[str], delimiter: str | None, header: Sequence[str]) -> _Target:
+    suffix, is_table = path.suffix.lower(), delimiter is not None
+    if is_table and suffix in EXCEL_SUFFIXES:
+        return _ExcelTarget(path, columns, header)
+    if is_table and suffix in CSV_SUFFIXES:
+        return _CsvTarget(path, columns, delimiter or ",", header)
+    if not is_table and suffix in JSON_LINES_SUFFIXES:
+        return _JsonTarget(path)
+    suffixes = (*CSV_SUFFIXES, *EXCEL_SUFFIXES) if is_table else JSON_LINES_SUFFIXES
+    raise ConfigurationError(
+        f"{path.name}: the rows to mend are written in the input's own format. Name a file that ends in one of "
+        f"{', '.join(suffixes)}."
+    )
+
+
+class _TextTarget:
+    def __init__(self, path: Path) -> None:
+        # What is not UTF-8 was read as surrogates, and becomes what it was.
+        self._file = path.open("w", encoding="utf-8", errors="surrogateescape", newline="")
+
+    def write_unread(self, record: str) -> None:
+        self._file.write(record if record.endswith(("\n", "\r")) else f"{record}\n")
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _CsvTarget(_TextTarget):
+    def __init__(self, path: Path, columns: Sequence[str], delimiter: str, header: Sequence[str]) -> None:
+        super().__init__(path)
+        self._columns = columns
+        self._csv = csv.writer(self._file, delimiter=delimiter, lineterminator="\n")
+        self._csv.writerow(header)
+
+    def write(self, fields: Mapping[str, Any]) -> None:
+        self._csv.writerow([_text(fields.get(column, "")) for column in self._columns])
+
+
+class _JsonTarget(_TextTarget):
+    def write(self, fields: Mapping[str, Any]) -> None:
+        self._file.write(to_json(dict(fields)).decode() + "\n")
+
+
+class _ExcelTarget:
+    def __init__(self, path: Path, columns: Sequence[str], header: Sequence[str]) -> None:
+        import openpyxl  # a part of the extra `cli`, and slow to import
+
+        path.open("wb").close()  # what it raises is better told now
+        self._path, self._columns = path, columns
+        self._book: Any = openpyxl.Workbook(write_only=True)
+        self._sheet: Any = self._book.create_sheet("To mend")
+        self._sheet.append([self._cell(name) for name in header])
+
+    def write(self, fields: Mapping[str, Any]) -> None:
+        self._sheet.append([self._cell(fields.get(column)) for column in self._columns])
+
+    def write_unread(self, record: str) -> None:
+        self._sheet.append([self._cell(each) for each in record.split("\t")])
+
+    def flush(self) -> None:
+        pass  # a workbook is written as a whole
+
+    def close(self) -> None:
+        self._book.save(self._path)
+
+    def _cell(self, value: Any) -> Any:
+        from openpyxl.cell import WriteOnlyCell
+        from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
+
+        if isinstance(value, Percent):
+            new: Any = WriteOnlyCell(self._sheet, value=float(value) / 100)
+            new.number_format = "0.00%"
+        elif isinstance(value, str):
+            new = WriteOnlyCell(self._sheet, value=ILLEGAL_CHARACTERS_RE.sub("", value))
+            new.data_type = "s"  # a text that begins with = is no formula
+            new.number_format = "@"
+        else:
+            new = WriteOnlyCell(self._sheet, value=value if _fits_excel(value) else _text(value))
+        return new
+
+
+def _fits_excel(value: Any) -> bool:
+    return value is None or not isinstance(value, Mapping | list | tuple | set | bytes)
+
+
+def _text(value: Any) -> Any:
+    return str(value) if isinstance(value, Percent) else cell(value)

@@ -1,0 +1,34 @@
+"""What to type to run this program, and to run it again."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def own_command(invoked_as: str) -> str:
+    """The words by which this program was called, to be pasted: it need not be on the PATH."""
+    name = Path(invoked_as).name
+    if name == "__main__.py":
+        return f"{shlex.quote(sys.executable)} -m quartile_async"
+    found = shutil.which(name)
+    return name if found and Path(found).samefile(invoked_as) else shlex.quote(invoked_as)
+
+
+def same_command() -> str:
+    """What was typed, but for what must not be done twice, and for the limit of a first try."""
+    return f"{own_command(sys.argv[0])} {shlex.join(_without_once(sys.argv[1:]))}"
+
+
+def _without_once(arguments: Sequence[str]) -> list[str]:
+    kept: list[str] = []
+    coming = iter(arguments)
+    for argument in coming:
+        if argument == "--first":
+            next(coming, None)
+        elif argument not in ("--again", "--restart") and not argument.startswith("--first="):
+            kept.append(argument)
+    return kept

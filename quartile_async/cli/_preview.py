@@ -1,0 +1,59 @@
+"""What a person sees before anything is sent, and the question."""
+
+from __future__ import annotations
+
+import sys
+
+from rich.console import Console
+from rich.prompt import Confirm
+from rich.table import Table
+
+from .. import QuartileClient
+from ._display import say
+from ._findings import Findings, looked_through
+from ._job import Job, Source
+
+
+def is_asked(job: Job, console: Console) -> bool:
+    """Whether there is a person who can be asked."""
+    return job.asks and console.is_terminal and sys.stdin.isatty()
+
+
+async def previewed(job: Job, source: Source, client: QuartileClient, console: Console) -> tuple[Findings, bool]:
+    """Looks through the whole file, shows what was understood, and asks; gives whether it is to be sent.
+
+    Raises:
+        OSError: the file cannot be read to its end.
+    """
+    with console.status(f"Looking through {job.name}"):
+        findings = await looked_through(source, job.resource)
+    _show_examples(findings, console)
+    say(console, f"{job.name}: {findings.records:,} records")
+    findings.tell(console)
+    return findings, findings.valid > 0 and _confirmed(job, findings, client, console)
+
+
+def _show_examples(findings: Findings, console: Console) -> None:
+    if not findings.examples:
+        return
+    columns = dict.fromkeys(name for example in findings.examples for name in example)
+    table = Table(title=f"The first {len(findings.examples)} as they will be sent", title_justify="left")
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    for example in findings.examples:
+        table.add_row(*(str(example.get(name, "")).replace("[", r"\[") for name in columns))
+    console.print(table)
+
+
+def _confirmed(job: Job, findings: Findings, client: QuartileClient, console: Console) -> bool:
+    server = client._api.server  # pyright: ignore[reportPrivateUsage]  # one package
+    account = client._account or "no label"  # pyright: ignore[reportPrivateUsage]  # one package
+    say(console, f"To {server}, account: {account}")
+    count = findings.valid if job.first is None else min(job.first, findings.records)
+    what = f"the {count:,} valid records" if job.first is None else f"the first {count:,} records"
+    if job.first is None and not findings.invalid:
+        what = f"all {count:,} records"
+    try:
+        return Confirm.ask(f"Send {what}?", console=console, default=False)
+    except EOFError:
+        return False
