@@ -522,6 +522,8 @@ def test_what_the_server_says_is_text_and_nothing_else(opened: Callable[..., Chr
     assert page.execute_script("return document.scripts.length + document.images.length") == 0
     assert page.execute_script("return document.querySelectorAll('style').length") == 1
     assert sideways(page) <= 0
+    table = "const table = document.getElementById('messages').parentElement;"
+    assert page.execute_script(f"{table} return table.scrollWidth - table.clientWidth;") <= 0  # long words are broken
 
 
 def test_an_upload_of_nothing_has_a_page(opened: Callable[..., Chrome]) -> None:
