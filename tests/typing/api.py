@@ -19,6 +19,17 @@ from quartile_async import (
     Summary,
     Upload,
 )
+from quartile_async.events import BatchFinished, Event, Throttled
+
+
+def note(event: Event) -> None:
+    match event:
+        case BatchFinished():
+            assert_type(event.seconds, float | None)
+        case Throttled(seconds=seconds):
+            assert_type(seconds, float)
+        case _:
+            pass
 
 
 async def token() -> str:
@@ -30,7 +41,9 @@ async def items() -> AsyncIterator[dict[str, object]]:
 
 
 async def uses() -> None:
-    async with QuartileClient(subscription_key="key", auth=token, max_in_flight=4, account="acme") as client:
+    async with QuartileClient(
+        subscription_key="key", auth=token, max_in_flight=4, account="acme", on_event=note
+    ) as client:
         assert_type(client, QuartileClient)
         upload = client.upload(MASTERLIST, [{"asin": "B01N5IB20Q"}])
         assert_type(upload, Upload[MasterlistItem])
