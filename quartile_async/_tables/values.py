@@ -220,8 +220,8 @@ def decimal_mark_of(values: Iterable[Any]) -> DecimalMark | None:
         text = value.strip(BLANKS).strip("%").strip(BLANKS) if isinstance(value, str) else ""
         if comma := ONE_COMMA.fullmatch(text):
             commas = commas or len(comma[2]) != 3
-        elif ONE_DOT.fullmatch(text):
-            dots = True
+        elif dot := ONE_DOT.fullmatch(text):
+            dots = dots or len(dot[1]) != 3
     if not commas:
         return "."
     return None if dots else ","

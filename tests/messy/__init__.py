@@ -1,0 +1,1 @@
+"""Small files, each of one kind of mess. `python -m tests.messy` writes them anew."""
