@@ -18,6 +18,7 @@ BLOCKS = [
     (README[: found.start()].count("\n") + 2, found[1], found[2])
     for found in re.finditer(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 ]
+PROFILES = "".join(text for _, kind, text in BLOCKS if kind == "toml")
 CATALOGUE = "asin,countryCode,percACoS\nB01N5IB20Q,US,27.5\nB07FZ8S74R,DE,18\nB0,US,12\n"
 
 
@@ -86,13 +87,17 @@ def test_each_command_line_runs(line: str, quartile_emulator: ThreadedEmulator, 
     if " batch " in line:
         results = "quartile-async upload catalogue.csv --no-journal --results results.csv"
         line = f"{results}; {re.sub('[0-9a-f]{24}', '$(grep -m1 succeeded results.csv | cut -d, -f7)', line)}"
+    line = line.replace("quartile-async login", 'echo "$QUARTILE_PASSWORD" | quartile-async login --password-stdin')
+    profiles = PROFILES.replace('"..."', f'"{quartile_emulator.subscription_key}"')
+    (tmp_path / "profiles.toml").write_text(profiles.replace("https://api.quartile.com", quartile_emulator.url))
     if " journal" in line:
         line = f"quartile-async upload catalogue.csv; {line}"
 
     done = subprocess.run(
         ["bash", "-c", line.replace("demo", "demo --items 200")],
         cwd=tmp_path,
-        env=environment(quartile_emulator),
+        env=environment(quartile_emulator)
+        | {"QUARTILE_PROFILES": str(tmp_path / "profiles.toml"), "XDG_DATA_HOME": str(tmp_path)},
         capture_output=True,
         text=True,
         timeout=60,
@@ -125,7 +130,7 @@ def test_ci_runs_the_very_test_line_of_the_manual() -> None:
 
 
 def test_every_block_is_of_a_kind_that_is_run() -> None:
-    assert {kind for _, kind, _ in BLOCKS} <= {"python", "console", ""}
+    assert {kind for _, kind, _ in BLOCKS} <= {"python", "console", "toml", ""}
 
 
 def test_every_link_within_the_manual_leads_somewhere() -> None:
