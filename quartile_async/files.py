@@ -428,7 +428,7 @@ class ResultWriter:
         suffix = self._path.suffix.lower()
         self._is_parquet = suffix in Format.PARQUET.value
         complete = complete and bool(columns)
-        self._columns = Columns(columns, complete=complete, with_file=with_file, folds_case=self._is_parquet)
+        self._columns = Columns(columns, complete=complete, with_file=with_file, in_database=self._is_parquet)
         self._kinds: dict[str, set[type]] = {name: set() for name in self._columns.all}
         self._part = self._path.with_name(f"{self._path.name}.part.jsonl")
         self._sink = self._opened(suffix)

@@ -101,7 +101,9 @@ def test_any_cells_come_back_as_they_were(
     assert [tuple(cells) for cells in found] == rows
 
 
-@pytest.mark.parametrize(("name", "delimiter"), [("a.jsonl", ","), ("a.csv", None), ("a.xlsx", None), ("a.parquet", ",")])
+@pytest.mark.parametrize(
+    ("name", "delimiter"), [("a.jsonl", ","), ("a.csv", None), ("a.xlsx", None), ("a.parquet", ",")]
+)
 def test_another_format_than_the_inputs_is_refused(tmp_path: Path, name: str, delimiter: str | None) -> None:
     with pytest.raises(ConfigurationError, match="the input's own format"):
         RetryWriter(tmp_path / name, ("asin",), delimiter)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 from pydantic_core import to_json
 
@@ -23,19 +23,18 @@ class Columns:
         own: the item's own columns.
         complete: whether items can have no other fields; else these stand in the column other_fields as JSON.
         with_file: whether there is a column for the name of the item's file.
-        spelled: what makes two names the same; the second one gets a number.
+        in_database: whether names are those of a database: without regard to case, and not empty. Of two that are the
+            same the second one gets a number.
     """
 
-    def __init__(self, own: Sequence[str], *, complete: bool, with_file: bool, folds_case: bool = False) -> None:
+    def __init__(self, own: Sequence[str], *, complete: bool, with_file: bool, in_database: bool = False) -> None:
         self.first: tuple[str, ...] = ("file", *FIRST_COLUMNS) if with_file else FIRST_COLUMNS
         taken = set(self.first) | (set() if complete else {OTHER_FIELDS})
         self._names: dict[str, str] = {}
         for name in own:
             new = f"item.{name}" if name in taken else name
-            number = 2
-            while folds_case and new.casefold() in taken:
-                new, number = f"{name}_{number}", number + 1
-            taken.add(new.casefold() if folds_case else new)
+            new = _unlike(taken, new) if in_database else new
+            taken.add(new.casefold() if in_database else new)
             self._names[name] = new
         self.all: tuple[str, ...] = (*self.first, *self._names.values(), *(() if complete else (OTHER_FIELDS,)))
 
@@ -71,6 +70,14 @@ class Columns:
         return own
 
 
+def _unlike(taken: Container[str], name: str) -> str:
+    plain = name.replace("\0", "") or "unnamed"
+    new, number = plain, 2
+    while new.casefold() in taken:
+        new, number = f"{plain}_{number}", number + 1
+    return new
+
+
 def place_of(index: int, line: int | None, file: str | None) -> str:
     """Where a record stands, for people."""
     where = ", ".join(filter(None, (file, f"line {line}" if line else None)))
@@ -93,7 +100,7 @@ class CsvSink:
     def __init__(self, path: Path, columns: Sequence[str], delimiter: str) -> None:
         self._columns = columns
         self._file = path.open("w", encoding="utf-8", errors="surrogateescape", newline="")
-        self._csv = csv.writer(self._file, delimiter=delimiter, lineterminator="\n")
+        self._csv = csv_writer(self._file, delimiter)
         self._csv.writerow(columns)
 
     def write(self, records: Iterable[Mapping[str, Any]]) -> None:
@@ -116,6 +123,27 @@ class JsonLinesSink:
 
     def close(self) -> None:
         self._file.close()
+
+
+class _LineFeeds:
+    """Ends each row with a line feed alone.
+
+    A CSV writer quotes a carriage return within a cell only where it ends its rows with one.
+    """
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+
+    def write(self, row: str) -> int:
+        return self._file.write(f"{row.removesuffix(ROW_END)}\n")
+
+
+ROW_END = "\r\n"
+
+
+def csv_writer(file: IO[str], delimiter: str) -> Any:
+    """Writes rows to a file, in one call each."""
+    return csv.writer(_LineFeeds(file), delimiter=delimiter, lineterminator=ROW_END)
 
 
 def cell(value: Any) -> Any:

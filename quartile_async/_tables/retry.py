@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +12,7 @@ from pydantic_core import to_json
 from .._errors import ConfigurationError
 from .._results import ItemResult
 from .formats import Format
-from .results import cell
+from .results import cell, csv_writer
 from .rows import MalformedRow, Percent, original_of
 
 CSV_SUFFIXES, JSON_LINES_SUFFIXES, EXCEL_SUFFIXES = Format.CSV.value, Format.JSON_LINES.value, (".xlsx",)
@@ -114,7 +113,7 @@ class _CsvTarget(_TextTarget):
     def __init__(self, path: Path, columns: Sequence[str], delimiter: str, header: Sequence[str]) -> None:
         super().__init__(path)
         self._columns = columns
-        self._csv = csv.writer(self._file, delimiter=delimiter, lineterminator="\n")
+        self._csv = csv_writer(self._file, delimiter)
         self._csv.writerow(header)
 
     def write(self, fields: Mapping[str, Any]) -> None:

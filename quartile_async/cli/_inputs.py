@@ -42,9 +42,8 @@ def inputs_of(named: Sequence[Path], pipe_format: str | None) -> Iterator[Inputs
         OSError: a pipe cannot be read.
     """
     if not any(map(is_pipe, named)):
-        paths = tuple(dict.fromkeys(path for each in named for path in _matching(each)))
-        others = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
-        yield Inputs(paths, f"{paths[0].name}{others}")
+        first, *more = dict.fromkeys(path for each in named for path in _matching(each))
+        yield Inputs((first, *more), f"{first.name} and {len(more)} more" if more else first.name)
         return
     if len(named) > 1:
         raise ConfigurationError("A pipe (-) cannot be uploaded together with other files. Upload one after the other.")
