@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -159,12 +160,10 @@ class _ExcelTarget:
             new.data_type = "s"  # a text that begins with = is no formula
             new.number_format = "@"
         else:
-            new = WriteOnlyCell(self._sheet, value=value if _fits_excel(value) else _text(value))
+            # A date is written as text: in a cell with the format of a date, a number would become one again.
+            is_plain = value is None or isinstance(value, int | float | Decimal)
+            new = WriteOnlyCell(self._sheet, value=value if is_plain else str(_text(value)).strip('"'))
         return new
-
-
-def _fits_excel(value: Any) -> bool:
-    return value is None or not isinstance(value, Mapping | list | tuple | set | bytes)
 
 
 def _text(value: Any) -> Any:

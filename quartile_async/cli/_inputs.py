@@ -60,7 +60,9 @@ def _matching(named: Path) -> list[Path]:
     """A file, or all those that a pattern means, by their names."""
     if named.exists() or not glob.has_magic(str(named)):
         return [named]
-    found = sorted(Path(path) for path in glob.glob(str(named), recursive=True) if Path(path).is_file())  # noqa: PTH207  # a pattern may begin with a root
+    # Journals lie beside the files, and are none of them.
+    paths = (Path(path) for path in glob.glob(str(named), recursive=True) if ".journal" not in Path(path).name)  # noqa: PTH207  # a pattern may begin with a root
+    found = sorted(path for path in paths if path.is_file())
     if not found:
         raise ConfigurationError(f"No file matches {named}. Check the folder and the pattern.")
     return found

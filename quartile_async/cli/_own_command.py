@@ -20,10 +20,10 @@ def own_command(invoked_as: str) -> str:
 
 def same_command() -> str:
     """What was typed, but for what must not be done twice, and for the limit of a first try."""
-    return f"{own_command(sys.argv[0])} {shlex.join(_without_once(sys.argv[1:]))}"
+    return f"{own_command(sys.argv[0])} {shlex.join(without_what_is_done_once(sys.argv[1:]))}"
 
 
-def _without_once(arguments: Sequence[str]) -> list[str]:
+def without_what_is_done_once(arguments: Sequence[str]) -> list[str]:
     kept: list[str] = []
     coming = iter(arguments)
     for argument in coming:
