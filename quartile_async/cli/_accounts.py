@@ -169,9 +169,14 @@ def settings_for(account: Account) -> dict[str, Any]:
     auth: str | LoginAuth | StoredLogin | None = _auth_from_environment(account)
     if auth is None and (tokens := stored_tokens(account)) is not None:
         auth = _auth_from(tokens, account)
-    missing = [_missing_key(account), _missing_auth(account) if auth is None else ""]
-    if any(missing):
-        raise ConfigurationError("\n".join(filter(None, missing)))
+    if auth is None and account.profile is None and _missing_key(account):
+        raise ConfigurationError(
+            "Set QUARTILE_SUBSCRIPTION_KEY and QUARTILE_ACCESS_TOKEN (or QUARTILE_USERNAME and QUARTILE_PASSWORD) in "
+            f"the environment. Instead of a token, a stored login does, too. Run: {account.command('login')}"
+        )
+    check_key(account)
+    if auth is None:
+        raise ConfigurationError(_missing_auth(account))
     return account.settings | {"auth": auth}
 
 
