@@ -38,7 +38,9 @@ TEXTS: dict[str, str | bytes] = {
         HEADER.replace(",", ";")
         + "B0SHOE0001;DE;27,5\nB0HAT00001;US;27.5\nB0BAG00001;DE;12,345\nB0CAP00001;US;12.345\n"
     ),
-    "thousands.csv": f'{HEADER}B0SHOE0001,US,27.5\nB0HAT00001,US,"1,234"\nB0BAG00001,US,"1,234.5"\nB0CAP00001,US,"7,5"\n',
+    "thousands.csv": (
+        f'{HEADER}B0SHOE0001,US,27.5\nB0HAT00001,US,"1,234"\nB0BAG00001,US,"1,234.5"\nB0CAP00001,US,"7,5"\n'
+    ),
     "dates_that_excel_made.csv": (
         f"{HEADER}B0SHOE0001,DE,27.5\nB0HAT00001,DE,25. Mai\nB0BAG00001,DE,2026-05-25\nB0CAP00001,DE,1-May\n"
         "B0TIE00001,DE,25.05.2026\nB0SCARF001,DE,May 25\n"
@@ -82,7 +84,7 @@ def workbook() -> openpyxl.Workbook:
         ("B0PLAIN001", "US", 25, "General"),
         ("B0LITERAL1", "US", 30, '0" %"'),
         ("B0TEXT0001", "us", "27,5 %", "@"),
-        ("B0DATE0001", "US", dt.datetime(2026, 5, 25), "d. mmm"),
+        ("B0DATE0001", "US", dt.datetime(2026, 5, 25), "d. mmm"),  # noqa: DTZ001  # a sheet has no zone
         (307474278, "US", 20, "General"),
         (307474278, "US", 20, "General"),
         ("B0NEGATIVE", "US", 0.3, '0%;[Red]-0%;"-"'),
@@ -104,7 +106,7 @@ def main() -> None:
         (HERE / name).write_bytes(content.encode() if isinstance(content, str) else content)
     workbook().save(HERE / "sellers_workbook.xlsx")
     rows = "('b0shoe0001', 'US', 27.5::DECIMAL(5, 1), DATE '2026-05-25'), (NULL, 'DE', 18, NULL)"
-    query = f'SELECT * FROM (VALUES {rows}) t("ASIN", "Country Code", "Target ACoS", "since")'
+    query = f'SELECT * FROM (VALUES {rows}) t("ASIN", "Country Code", "Target ACoS", "since")'  # noqa: S608  # written here
     with duckdb.connect() as database:
         database.execute(f"COPY ({query}) TO '{HERE / 'typed.parquet'}' (FORMAT parquet)")
 
