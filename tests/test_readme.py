@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import openpyxl
 import pytest
 
 from quartile_async.emulator import ThreadedEmulator
+
+from . import pictures
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -81,6 +85,7 @@ def command_lines() -> list[object]:
 @pytest.mark.parametrize("line", command_lines())
 def test_each_command_line_runs(line: str, quartile_emulator: ThreadedEmulator, tmp_path: Path) -> None:
     (tmp_path / "catalogue.csv").write_text(CATALOGUE)
+    write_workbook(tmp_path / "catalogue.xlsx")
     if " emulator" in line:
         line = line.replace("--port 8080", "--port 0")  # that one may be in use
         line = f"timeout --signal=INT 2 {line} || [ $? -eq 124 ] || [ $? -eq 130 ]"
@@ -106,6 +111,25 @@ def test_each_command_line_runs(line: str, quartile_emulator: ThreadedEmulator, 
 
     assert done.returncode in (0, 1), done.stderr  # 1: the catalogue has a bad row, on purpose
     assert "Error" not in done.stderr
+
+
+def write_workbook(path: Path) -> None:
+    book = openpyxl.Workbook(write_only=True)
+    sheet = book.create_sheet()
+    for line in CATALOGUE.splitlines():
+        sheet.append(line.split(","))
+    book.save(path)
+
+
+def test_the_picture_of_an_upload_is_there_and_can_be_drawn_anew(tmp_path: Path) -> None:
+    (link,) = re.findall(r"!\[.*\]\((.*)\)", README)
+    pictures.draw(tmp_path / "upload.svg", 1_500)
+
+    for path in (ROOT / link, tmp_path / "upload.svg"):
+        picture = html.unescape(path.read_text(encoding="utf-8")).replace("\xa0", " ")
+        for seen in ("quartile-async upload", "Send the ", "B0", "batches in flight", "items/s): done.", "https://api"):
+            assert seen in picture, seen
+        assert "127.0.0.1" not in picture
 
 
 def line_under(mark: str) -> str:

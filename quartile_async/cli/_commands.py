@@ -27,7 +27,6 @@ from .._tables.headers import parsed_map
 from .._tables.values import PercentScale, checked_decimal
 from ._accounts import Account, account_for, advice_on, check_key, complete_profile, settings_for
 from ._demo import run_demo
-from ._display import say
 from ._dry_run import dry_run
 from ._emulator import run_emulator
 from ._faults import show_traceback
@@ -39,6 +38,7 @@ from ._login import asked_password, asked_username, log_in, log_out, tell_login
 from ._own_command import same_command
 from ._questions import check_credentials, show_batch
 from ._run import run_job
+from ._words import say, say_error
 
 SUCCEEDED, INCOMPLETE, UNUSABLE, STOPPED, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -382,7 +382,7 @@ def _asked(question: Coroutine[Any, Any, Any], settings: dict[str, Any]) -> Any:
         return _run(question)
     except QuartileError as error:
         show_traceback(error)
-        err.print(f"[red]Error:[/red] {_plain(str(error))}", soft_wrap=True)
+        say_error(err, str(error))
         _advise(error, settings)
         raise typer.Exit(STOPPED) from None
 
@@ -426,9 +426,5 @@ def _scale(text: Literal["1", "100"] | None) -> PercentScale | None:
 
 def _unusable(what: str) -> NoReturn:
     show_traceback(sys.exception())
-    err.print(f"[red]Error:[/red] {_plain(what)}", soft_wrap=True)
+    say_error(err, what)
     raise typer.Exit(UNUSABLE) from None
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", r"\[")

@@ -19,6 +19,7 @@ from ..emulator import Lognormal, ThreadedEmulator
 from ._job import Job, Outputs
 from ._own_command import own_command
 from ._run import Ending, run_job
+from ._words import say, say_to_copy
 
 HEADER = ("asin", "countryCode", "percACoS")
 COUNTRIES = ("US", "US", "US", "CA", "MX", "GB", "DE", "FR", "IT", "ES", "JP")
@@ -37,7 +38,7 @@ async def run_demo(*, items: int, seed: int, max_in_flight: int, as_json: bool, 
     folder = Path(await anyio.to_thread.run_sync(lambda: tempfile.mkdtemp(prefix="quartile-async-demo-")))
     catalogue, results = folder / "catalogue.csv", folder / "results.csv"
     await anyio.to_thread.run_sync(write_catalogue, catalogue, items, seed)
-    console.print(f"A catalogue of {items} items: {catalogue}", soft_wrap=True)
+    say(console, f"A catalogue of {items} items: {catalogue}")
     with ThreadedEmulator(
         seed=seed,
         processing=Lognormal(median=1.0, sigma=0.4),
@@ -46,7 +47,7 @@ async def run_demo(*, items: int, seed: int, max_in_flight: int, as_json: bool, 
         shuffle_rows=True,
         refuse=lambda item: "The product is discontinued." if item["asin"].endswith(DISCONTINUED) else None,
     ) as emulator:
-        console.print(f"The emulator of the API: {emulator.url}")
+        say(console, f"The emulator of the API: {emulator.url}")
         settings = {
             "base_url": emulator.url,
             "subscription_key": emulator.subscription_key,
@@ -87,4 +88,4 @@ def _say_what_next(console: Console) -> None:
         "  export QUARTILE_SUBSCRIPTION_KEY=... QUARTILE_ACCESS_TOKEN=...",
         f"  {own_command(sys.argv[0])} upload YOUR_CATALOGUE.csv --results results.csv",
     ):
-        console.print(line, soft_wrap=True, markup=False)
+        say_to_copy(console, line)

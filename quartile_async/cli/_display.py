@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
+from rich.text import Text
 
 from .. import Progress, QuartileError, Summary, Upload
+from ._words import say, say_error
 
 REFRESH = 0.1
 """Seconds between two looks at the progress, on a terminal."""
@@ -40,15 +41,19 @@ def display(upload: Upload[Any], total: int, console: Console, sample: Callable[
     sample(upload.progress)
 
 
+class _Bar(Bar):
+    """The bar, and below it the counts: in one line they would leave it no room."""
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        yield self.make_tasks_table(self.tasks)
+        for task in self.tasks:
+            yield Text(task.fields["counts"], no_wrap=True, overflow="ellipsis")
+
+
 @contextlib.contextmanager
 def _bar(upload: Upload[Any], total: int, console: Console) -> Iterator[None]:
-    columns = (
-        BarColumn(bar_width=None),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[counts]}"),
-    )
-    with Bar(*columns, console=console, expand=True) as bar:
+    columns = (BarColumn(bar_width=None), MofNCompleteColumn(), TimeRemainingColumn(compact=True))
+    with _Bar(*columns, console=console, expand=True) as bar:
         task = bar.add_task("upload", total=total, counts="")
 
         def update() -> None:
@@ -66,7 +71,7 @@ def _bar(upload: Upload[Any], total: int, console: Console) -> Iterator[None]:
 def _lines(upload: Upload[Any], total: int, console: Console) -> Iterator[None]:
     def report() -> None:
         progress = upload.progress
-        console.print(f"{progress.done} of about {total} items: {_short(progress)}", soft_wrap=True)
+        say(console, f"{progress.done} of about {total} items: {_short(progress)}")
 
     with _repeated(report, PLAIN_EVERY):
         yield
@@ -100,11 +105,6 @@ def _repeated(function: Callable[[], object], seconds: float) -> Iterator[None]:
         timers[0].cancel()
 
 
-def say(console: Console, line: str) -> None:
-    """Prints one line, whatever is in it."""
-    console.print(line, soft_wrap=True, markup=False)
-
-
 def print_summary(
     summary: Summary, console: Console, *, results: Path | None, interrupted: bool, error: Exception | None
 ) -> None:
@@ -118,14 +118,12 @@ def print_summary(
         if (count := getattr(summary, outcome)) or outcome == "succeeded":
             console.print(f"{count:>10} {outcome}")
     for message, count in sorted(summary.messages.items(), key=lambda entry: -entry[1])[:MOST_MESSAGES]:
-        console.print(f"{count:>10} × {escape(message)}", soft_wrap=True)
+        say(console, f"{count:>10} × {message}")
     if len(summary.messages) > MOST_MESSAGES:
         console.print(f"{'':>10} and {len(summary.messages) - MOST_MESSAGES} other messages.")
     if results is not None:
-        console.print(f"Each item's result: {results}", soft_wrap=True)
+        say(console, f"Each item's result: {results}")
     if error is not None:
         kind = "" if isinstance(error, QuartileError) else f"{type(error).__name__}: "
-        console.print(f"[red]Error:[/red] {escape(kind + str(error))}", soft_wrap=True)
-        console.print(
-            "Items without a result are counted as unknown; those that were not sent can be sent again.", soft_wrap=True
-        )
+        say_error(console, f"{kind}{error}")
+        say(console, "Items without a result are counted as unknown; those that were not sent can be sent again.")

@@ -10,9 +10,9 @@ from pydantic_core import to_json
 from rich.console import Console
 
 from .._results import ItemResult
-from ._display import say
 from ._findings import Findings, looked_through
 from ._job import Job, check_paths, opened_source, opened_writers, say_what_was_understood
+from ._words import say
 
 
 async def dry_run(job: Job, console: Console) -> bool:

@@ -15,8 +15,8 @@ from .. import Resource
 from .._results import ItemResult, Outcome
 from .._tables.results import place_of
 from .._validation import ItemCodec, codec_for
-from ._display import say
 from ._job import Source
+from ._words import say
 
 BLOCK = 500
 """Records that are checked in one go: some milliseconds."""

@@ -13,8 +13,8 @@ from rich.console import Console
 from .. import ConfigurationError, Resource
 from .._tables.values import DecimalMark, PercentScale
 from ..files import ItemFile, ItemFiles, ResultWriter, RetryWriter, read_items
-from ._display import say
 from ._journals import Wish
+from ._words import say
 
 Source = ItemFile | ItemFiles
 

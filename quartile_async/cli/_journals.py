@@ -19,8 +19,8 @@ from .._digests import digested, parting
 from .._journal import Contents, Subject
 from .._journal_path import is_empty, set_aside
 from .._journal_sqlite import JournalFile, is_in_use
-from ._display import say
 from ._inputs import Inputs
+from ._words import say
 
 
 @dataclass(slots=True, frozen=True)

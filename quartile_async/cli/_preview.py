@@ -9,9 +9,9 @@ from rich.prompt import Confirm
 from rich.table import Table
 
 from .. import QuartileClient
-from ._display import say
 from ._findings import Findings, looked_through
 from ._job import Job, Source
+from ._words import say
 
 
 def is_asked(job: Job, console: Console) -> bool:

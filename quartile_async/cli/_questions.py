@@ -11,6 +11,7 @@ from pydantic_core import to_json
 from rich.console import Console
 
 from .. import BatchStatus, QuartileClient, Resource
+from ._words import say
 
 
 async def show_batch(
@@ -32,7 +33,7 @@ async def show_batch(
     else:
         for row in status.rows:
             typer.echo(to_json(row).decode())
-        console.print(described(status), soft_wrap=True, markup=False)
+        say(console, described(status))
     return status.finished and all(map(_success_of, status.rows))
 
 
@@ -65,4 +66,4 @@ async def check_credentials(settings: Mapping[str, Any], console: Console) -> No
     async with QuartileClient.from_env(**settings) as client:
         await client._api.validate()  # pyright: ignore[reportPrivateUsage]  # one package
         server = client._api.server  # pyright: ignore[reportPrivateUsage]  # one package
-    console.print(f"{server} takes the subscription key and the access token.", soft_wrap=True, markup=False)
+    say(console, f"{server} takes the subscription key and the access token.")

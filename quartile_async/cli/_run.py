@@ -16,12 +16,13 @@ from rich.console import Console
 
 from .. import QuartileClient, Summary, Upload
 from .._results import ItemResult, Tally
-from ._display import display, print_summary, say
+from ._display import display, print_summary
 from ._job import Job, Source, Writers, check_paths, opened_source, opened_writers, say_what_was_understood
 from ._journals import make_way
 from ._preview import is_asked, previewed
 from ._report import ReportGatherer, write_report
 from ._watch import Watch
+from ._words import say, say_to_copy
 
 BLOCK = 500
 """Results that are written in one go."""
@@ -146,7 +147,7 @@ def _say_what_became_of_it(job: Job, ending: Ending, writers: Writers, console: 
 
 def _say_what_is_left(job: Job, ending: Ending, console: Console) -> None:
     if ending.canary:
-        say(console, f"Only the first {ending.summary.items} were to be sent. To send the rest: {job.command}")
+        say_to_copy(console, f"Only the first {ending.summary.items} were to be sent. To send the rest: {job.command}")
         return
     if not ending.whole:
         say(
@@ -158,7 +159,7 @@ def _say_what_is_left(job: Job, ending: Ending, console: Console) -> None:
         return
     if ending.not_sent:
         say(console, f"{ending.not_sent} items were not sent.")
-    say(console, f"To go on where this has ended: {job.command}")
+    say_to_copy(console, f"To go on where this has ended: {job.command}")
 
 
 def _counts(summary: Summary) -> dict[str, Any]:

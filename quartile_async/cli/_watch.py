@@ -8,8 +8,9 @@ from collections.abc import Callable
 from rich.console import Console
 
 from ..events import BatchFinished, Event, OutageBegan, OutageEnded, Throttled
-from ._display import PLAIN_EVERY, say
+from ._display import PLAIN_EVERY
 from ._report import ReportGatherer
+from ._words import say
 
 SHORTEST_SAID = 1.0
 """Seconds; a shorter pause is over before it is read."""

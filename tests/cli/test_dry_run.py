@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import statistics
 import subprocess
 import sys
@@ -55,6 +56,42 @@ def test_only_the_first_problems_are_shown_and_the_rest_counted(tmp_path: Path) 
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) <= 12
     assert done.stderr.rstrip().endswith("and 1,995 more")
+
+
+MEASURED = """
+import sys
+from quartile_async.__main__ import main
+try:
+    main()
+finally:
+    status = open("/proc/self/status").read()
+    print(status.split("VmHWM:")[1].split()[0])
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="there is no /proc to read the memory from")
+def test_a_million_rows_are_checked_in_flat_memory_and_the_rate_is_told(tmp_path: Path) -> None:
+    def peak(rows: int) -> tuple[int, str]:
+        path = tmp_path / f"{rows}.csv"
+        with path.open("w") as file:
+            file.write(HEADER)
+            file.writelines(f"b0{number:08d},us,27.5\n" for number in range(rows))
+        done = subprocess.run(
+            [sys.executable, "-c", MEASURED, "upload", str(path), "--dry-run"],
+            capture_output=True,
+            text=True,
+            env=environment(None),
+            timeout=100,
+            check=False,
+        )
+        return int(done.stdout), done.stderr
+
+    few, _ = peak(100_000)
+    many, said = peak(1_000_000)
+
+    assert "1,000,000 records checked in" in said
+    assert re.search(r"\([\d,]+/s\)", said)
+    assert many < few * 1.15
 
 
 @pytest.mark.parametrize("name", ["missing.csv", "c.xyz"])

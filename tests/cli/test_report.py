@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import pickle
 import re
@@ -40,8 +41,11 @@ from quartile_async.cli._report import (
     country_of,
     write_report,
 )
+from quartile_async.emulator import Fault, ThreadedEmulator
 from quartile_async.files import MalformedRow, Row
 from tests import browser
+
+from .test_commands import catalogue, run
 
 OUTCOMES = list(Outcome)
 
@@ -551,3 +555,28 @@ def test_tables_have_headers_with_scope_and_headings_follow_one_another(opened: 
     assert levels.count(1) == 1
     assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
     assert page.execute_script("return document.querySelectorAll('.scroll:not([tabindex])').length") == 0
+
+
+@pytest.mark.quartile_emulator(processing=0.3, fail_share=0.02, seed=3)
+def test_the_report_of_an_upload_says_what_its_summary_says(
+    chrome: Chrome, tmp_path: Path, quartile_emulator: ThreadedEmulator
+) -> None:
+    path, report = tmp_path / "c.csv", tmp_path / "report.html"
+    quartile_emulator.add(Fault(on="submit", after=2, status=429, headers={"Retry-After": "1"}))
+    catalogue(path, 2_000, "B0BADROW01,US,0.4\n")
+
+    done = run("upload", path, "--report", report, "--json", "--account", "acme", emulator=quartile_emulator)
+
+    counts = json.loads(done.stdout)
+    chrome.get(report.as_uri())
+    for name in ("items", "succeeded", "failed", "rejected", "unknown", "batches"):
+        assert figure(chrome, f"count-{name}") == counts[name]
+    assert counts["failed"] > 0
+    assert figure(chrome, "seconds") == pytest.approx(counts["seconds"], abs=0.001)
+    assert figure(chrome, "paused") > 0.5
+    assert texts(chrome, "#account, #ending") == ["acme", "Done"]
+    bins = chrome.find_elements(By.CSS_SELECTOR, "#bins td")
+    assert sum(int(cell.get_attribute("data-value") or "") for cell in bins) == counts["batches"]
+    assert any("line 2002" in row or " 2002 " in row for row in texts(chrome, "#failures tbody tr"))
+    assert f"The report: {report}" in done.stderr
+    assert browser.console(chrome) == []
