@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
+import itertools
 import os
 import random
 import re
@@ -100,10 +102,10 @@ def lines_of(screen: pyte.Screen) -> list[Text]:
     """The lines of the screen, with their colours."""
     lines = []
     for number in range(screen.lines):
+        chars = [screen.buffer[number][column] for column in range(screen.columns)]
         line = Text()
-        for column in range(screen.columns):
-            char = screen.buffer[number][column]
-            line.append(char.data, Style(color=colour(char.fg), bold=char.bold))
+        for (fg, bold), alike in itertools.groupby(chars, key=lambda char: (char.fg, char.bold)):
+            line.append("".join(char.data for char in alike), Style(color=colour(fg), bold=bold))
         line.rstrip()
         lines.append(line)
     while lines and not lines[-1].plain:
@@ -127,7 +129,7 @@ def picture(middle: list[Text], end: list[Text], url: str, path: Path) -> None:
     """Draws the end, with the bar as it was in the middle above the one that is full."""
     bar = place_of_the_bar(middle)
     under_way = middle[bar : bar + 2]
-    console = Console(record=True, width=COLUMNS, file=open(os.devnull, "w", encoding="utf-8"), force_terminal=True)  # noqa: SIM115, PTH123  # nothing is written
+    console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
     console.print(Text("$ quartile-async upload catalogue.csv --account acme-de --report report.html …", "bold"))
     bar = place_of_the_bar(end)
     for line in end[:bar] + under_way + end[bar:]:

@@ -19,6 +19,9 @@ DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 MOST_LINES = 100
 """The most lines that a quoted cell may span; beyond it, a quote was not closed."""
 
+SAMPLE = 1 << 17
+"""Characters at the beginning of a file by which it is told how it is separated."""
+
 NOT_UTF_8 = "The record is not in UTF-8: save the file as 'CSV UTF-8'."
 REPLACED = "\ufffd"
 
@@ -63,7 +66,7 @@ def opened_csv(file: TextFile, sniff: Callable[[bytes], str | None]) -> CsvTable
     """
     name = file.path.name
     with closing(file.open()) as text, told_where_it_breaks_off(file.path):
-        sample = text.read(1 << 20)
+        sample = text.read(SAMPLE)
     if not sample:
         raise ConfigurationError(f"{name} is empty. Its first line must name the columns.")
     whole_lines = sample[: sample.rfind("\n") + 1] or sample

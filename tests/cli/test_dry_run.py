@@ -113,14 +113,6 @@ def test_the_median_is_one_of_the_two_in_the_middle(targets: list[float]) -> Non
     assert findings.quantile(0.5) in (statistics.median_low(targets), statistics.median_high(targets))
 
 
-PEAK = """
-import resource, sys
-from quartile_async.cli import app
-app(["upload", sys.argv[1], "--dry-run"], standalone_mode=False)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-"""
-
-
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     peaks = []
     for rows in (20_000, 200_000):
