@@ -162,7 +162,8 @@ class _ExcelTarget:
         else:
             # A date is written as text: in a cell with the format of a date, a number would become one again.
             is_plain = value is None or isinstance(value, int | float | Decimal)
-            new = WriteOnlyCell(self._sheet, value=value if is_plain else str(_text(value)).strip('"'))
+            plain: Any = value if is_plain else str(_text(value)).strip('"')
+            new = WriteOnlyCell(self._sheet, value=plain)
         return new
 
 

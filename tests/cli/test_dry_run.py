@@ -111,15 +111,3 @@ def test_the_median_is_one_of_the_two_in_the_middle(targets: list[float]) -> Non
     assert findings.quantile(0.0) == min(targets)
     assert findings.quantile(1.0) == max(targets)
     assert findings.quantile(0.5) in (statistics.median_low(targets), statistics.median_high(targets))
-
-
-def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
-    peaks = []
-    for rows in (20_000, 200_000):
-        path = catalogue(tmp_path / f"{rows}.csv", rows)
-        done = subprocess.run(
-            [sys.executable, "-c", PEAK, path], capture_output=True, text=True, env=environment(None), check=False
-        )
-        peaks.append(int(done.stdout))
-
-    assert peaks[1] < peaks[0] * 1.1
