@@ -20,6 +20,7 @@ from ._errors import (
     QuotaExceededError,
     RateLimitError,
     ServerError,
+    SharedQuotaError,
     TransportError,
 )
 from ._journal import Journal
@@ -59,6 +60,7 @@ __all__ = [
     "RefreshAuth",
     "Resource",
     "ServerError",
+    "SharedQuotaError",
     "StoredTokens",
     "Summary",
     "TokenStore",

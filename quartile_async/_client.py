@@ -30,6 +30,7 @@ from ._waiting import WaitLimits
 
 if TYPE_CHECKING:
     from ._hook import Hook
+    from ._quota import Quota, ShareOf
     from .events import Event
 
 Auth: TypeAlias = str | LoginAuth | RefreshAuth | TokenProvider
@@ -73,6 +74,8 @@ class QuartileClient(Account):
         on_event: a function that is called with each event, for all uploads and accounts; see
             `quartile_async.events`. It is a plain one, not async, and called on the event loop: it has to be quick.
             What it raises is logged, and changes nothing.
+        quota: requests per time and batches in flight that other processes share with this one, such as
+            `quartile_async.redis.RedisQuota`; None: this client's own slots and gate are all.
 
     Raises:
         ConfigurationError: a setting cannot be used.
@@ -101,6 +104,7 @@ class QuartileClient(Account):
         ssl_context: ssl.SSLContext | None = None,
         trust_env: bool = False,
         on_event: Callable[[Event], object] | None = None,
+        quota: Quota | None = None,
     ) -> None:
         _check_at_least(1, max_in_flight=max_in_flight, max_tries=max_tries)
         _check_at_least(0.0, linger=linger, not_visible_grace=not_visible_grace, max_pause=max_pause)
@@ -125,7 +129,10 @@ class QuartileClient(Account):
             trust_env=trust_env,
         )
         self._hook = _hook_from(on_event)
-        self._traffic = Traffic(max_in_flight=max_in_flight, outage_limit=outage_limit, hook=self._hook)
+        share_of = None if quota is None else _share_of(quota, key)
+        self._traffic = Traffic(
+            max_in_flight=max_in_flight, outage_limit=outage_limit, hook=self._hook, share_of=share_of
+        )
         limits = RetryLimits(tries=max_tries, seconds=max_retry_time, longest_pause=max_pause)
         self._transport = Transport(self._http, subscription_key=key, traffic=self._traffic, limits=limits)
         self._all_tokens: weakref.WeakSet[Tokens] = weakref.WeakSet()
@@ -145,7 +152,8 @@ class QuartileClient(Account):
         """A client with what the environment says; options that are given win.
 
         QUARTILE_SUBSCRIPTION_KEY; QUARTILE_ACCESS_TOKEN, or QUARTILE_USERNAME and QUARTILE_PASSWORD for a login;
-        QUARTILE_BASE_URL where it is set.
+        QUARTILE_BASE_URL where it is set; QUARTILE_REDIS_URL for a quota that all processes with this variable share,
+        with QUARTILE_REDIS_RATE and QUARTILE_REDIS_MAX_IN_FLIGHT.
 
         Raises:
             ConfigurationError: a variable is missing, or a setting cannot be used.
@@ -179,12 +187,14 @@ class QuartileClient(Account):
                 await tokens.aclose()
             self._traffic.outage.close()
             await self._http.aclose()
+            if self._traffic.share is not None:
+                await self._traffic.share.aclose()
 
     def for_account(self, label: str, *, auth: Auth) -> Account:
         """Another account under the same subscription key.
 
-        It shares connections, gate, slots and retry budget with this client, and has its own tokens. Key order is
-        kept for each label and resource.
+        It shares connections, gate, slots, quota and retry budget with this client, and has its own tokens. Key order
+        is kept for each label and resource.
 
         Raises:
             ClientClosedError: the client is closed.
@@ -253,6 +263,8 @@ def settings_from_env(environ: Mapping[str, str], *, given: Mapping[str, Any]) -
         "base_url": environ.get("QUARTILE_BASE_URL"),
     }
     settings = {name: value for name, value in found.items() if value}
+    if environ.get("QUARTILE_REDIS_URL") and "quota" not in given:
+        settings["quota"] = _quota_from(environ)
     if missing := [what for name, what in NEEDED.items() if name not in settings and name not in given]:
         raise ConfigurationError(f"Set {' and '.join(missing)} in the environment.")
     return settings
@@ -262,6 +274,24 @@ NEEDED = {
     "subscription_key": "QUARTILE_SUBSCRIPTION_KEY",
     "auth": "QUARTILE_ACCESS_TOKEN (or QUARTILE_USERNAME and QUARTILE_PASSWORD)",
 }
+
+
+def _share_of(quota: object, subscription_key: str) -> ShareOf:
+    from ._quota import Quota
+
+    if not isinstance(quota, Quota):
+        raise ConfigurationError(f"quota is a {type(quota).__name__}. Give a RedisQuota(...), or None.")
+    return lambda closed_elsewhere: quota.share_of(subscription_key, closed_elsewhere=closed_elsewhere)
+
+
+def _quota_from(environ: Mapping[str, str]) -> Quota:
+    try:
+        from ._shared.quota import quota_from_env  # which needs redis
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"QUARTILE_REDIS_URL is set, and {error.name} is not installed. Run: pip install 'quartile-async[redis]'"
+        ) from error
+    return quota_from_env(environ)
 
 
 def _login_from(environ: Mapping[str, str]) -> LoginAuth | None:

@@ -6,6 +6,7 @@ QuartileError
 ├── TransportError          no answer: refused, lost, timed out
 ├── ProtocolError           an answer that cannot be read
 ├── JournalError            the journal of an upload cannot be used
+├── SharedQuotaError        the quota that processes share cannot be asked
 └── APIError                the server answered no
     ├── AuthenticationError     the subscription key or the access token was refused (401)
     ├── PermissionDeniedError   the key or user may not do this (403)
@@ -65,6 +66,10 @@ class ProtocolError(QuartileError):
 
 class JournalError(QuartileError):
     """The journal of an upload cannot be used."""
+
+
+class SharedQuotaError(QuartileError):
+    """The quota that processes share cannot be asked, so that nothing more may be sent."""
 
 
 class APIError(QuartileError):

@@ -5,10 +5,14 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import anyio
 
 from ._clock import LoopClock
+
+if TYPE_CHECKING:
+    from ._quota import Share
 
 SPREAD = 0.5
 """Seconds after the gate opens over which those who waited start again, so that they do not come all at once."""
@@ -19,6 +23,9 @@ PAUSE_WITHOUT_A_NAME = 5.0
 SHORTEST_PAUSE = 0.5
 """Seconds that the gate closes for at least; doubled with each refusal in a row, up to PAUSE_WITHOUT_A_NAME."""
 
+WORTH_TELLING = 0.05
+"""Seconds by which a pause must have become longer, so that the others are told of it once more."""
+
 
 class Slots:
     """The batches that may be submitted or polled at once.
@@ -28,10 +35,13 @@ class Slots:
 
     How many there are adapts between 1 and the limit, as TCP's window does: halved when the server is congested, and
     once for all requests that had been sent by then; one more for as many successes as there are slots.
+
+    Where there is a share of a quota, each slot is also one of all who share it.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, share: Share | None = None) -> None:
         self.limit: int = limit
+        self._share = share
         self._limiter = anyio.CapacityLimiter(limit)
         self.in_line: int = 0
         """How many wait for a slot."""
@@ -57,9 +67,23 @@ class Slots:
                 await self._limiter.acquire_on_behalf_of(borrower)
             finally:
                 self.in_line -= 1
+        if self._share is not None:
+            await self._take_shared(self._share, borrower)
 
     def give_back(self, borrower: object) -> None:
         self._limiter.release_on_behalf_of(borrower)
+        if self._share is not None:
+            self._share.give_back(borrower)
+
+    async def _take_shared(self, share: Share, borrower: object) -> None:
+        self.in_line += 1
+        try:
+            await share.take(borrower)
+        except BaseException:
+            self._limiter.release_on_behalf_of(borrower)
+            raise
+        finally:
+            self.in_line -= 1
 
     def congested(self, *, sent_at: float, now: float) -> None:
         """A request sent at that time has found the server congested."""
@@ -79,10 +103,14 @@ class Slots:
 
 
 class Gate:
-    """Closed for every request of the client from a 429 until the time that it named."""
+    """Closed for every request of the client from a 429 until the time that it named.
 
-    def __init__(self, *, clock: Callable[[], float] | None = None) -> None:
+    `share`: is told, so that it is closed for all who share a quota.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] | None = None, share: Share | None = None) -> None:
         self._clock = clock or LoopClock()
+        self._share = share
         self._opens_at = -math.inf
         self._closed_at = -math.inf
         self._refusals = 0
@@ -99,6 +127,13 @@ class Gate:
 
     def close_for(self, seconds: float) -> None:
         """Closes the gate; a gate that is closed for longer stays so."""
+        before = self._opens_at
+        self.closed_elsewhere(seconds)
+        if self._share is not None and self._opens_at > before + WORTH_TELLING:
+            self._share.gate_closed(self.seconds_left)
+
+    def closed_elsewhere(self, seconds: float) -> None:
+        """The same, where those who share a quota know it already."""
         self._closed_at = self._clock()
         self._opens_at = max(self._opens_at, self._closed_at + seconds)
 

@@ -174,7 +174,8 @@ class Supervisor:
                 await self._wake.wait()
                 continue
             borrower = object()
-            await self._tools.slots.take(borrower)
+            if not await self._has_slot(borrower):
+                return
             ready = self._take_ready()
             if ready is None:
                 self._tools.slots.give_back(borrower)
@@ -215,3 +216,15 @@ class Supervisor:
 
     def _deliver(self, ready: ReadyChunk, results: Results) -> None:
         self.outbox.put(results, ready.parcel)
+    def _has_sent_all(self) -> bool:
+        # While a batch is under way, some of its items may fail and be sent again.
+        return self.intake.exhausted and (self._tools.again is None or not self._runs)
+
+    async def _has_slot(self, borrower: object) -> bool:
+        try:
+            await self._tools.slots.take(borrower)
+        except QuartileError as error:  # the quota that it is one of cannot be asked
+            self.fail(error)
+            return False
+        return True
+

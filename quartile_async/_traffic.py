@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import logging
 import math
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -17,6 +18,9 @@ from ._turns import Turns
 if TYPE_CHECKING:
     from ._hook import Hook
 
+    from ._quota import Share, ShareOf
+
+logger = logging.getLogger("quartile_async")
 LONGEST_HINT = 60.0
 """Seconds; a hint that no request is left closes the gate for no longer. A 429 would."""
 
@@ -24,6 +28,8 @@ MOST_PRICE = 64.0
 """What a poll is worth at most, in the usual prices, when requests are scarce: then waits are 8 times as long."""
 
 
+SCARCE = 0.5
+"""Seconds; a longer wait for a place in a shared quota makes polls dearer."""
 ANSWERS_IN_A_TURN = 3
 """How many large answers are read in one turn of the event loop."""
 
@@ -73,10 +79,14 @@ class Traffic:
     Attributes:
         poll_price: what a poll is worth, in the usual prices; more than 1 where requests are scarce.
     """
+        share: of a quota that others share; None: there is none.
 
-    def __init__(self, *, max_in_flight: int, outage_limit: float, hook: Hook | None = None) -> None:
-        self.slots: Slots = Slots(max_in_flight)
-        self.gate: Gate = Gate()
+    def __init__(
+        self, *, max_in_flight: int, outage_limit: float, hook: Hook | None = None, share_of: ShareOf | None = None
+    ) -> None:
+        self.share: Share | None = None if share_of is None else share_of(self._closed_elsewhere)
+        self.slots: Slots = Slots(max_in_flight, self.share)
+        self.gate: Gate = Gate(share=self.share)
         self.outage: Outage = Outage(outage_limit, hook=hook)
         self.budget: RetryBudget = RetryBudget()
         # One upload is cheaper with few, full turns of the loop; with many at once, each turn is full as it is.
@@ -88,6 +98,23 @@ class Traffic:
         self._now = LoopClock()
 
     def note(self, signal: Signal, *, sent_at: float, headers: Mapping[str, str] | None = None) -> None:
+    async def admission(self, share: Share) -> float:
+        """See `Share.admission`. Where it takes long, requests are scarce."""
+        asked = self._now()
+        until = await share.admission()
+        if self._now() - asked > SCARCE:
+            self._raise_the_price(self._now())
+        return until
+
+    async def admitted(self) -> None:
+        """Waits until a request may go out that neither an outage nor a token holds back."""
+        until = -math.inf
+        while True:
+            await self.gate.passed()
+            if self.share is None or self._now() <= until:
+                return
+            until = await self.admission(self.share)
+
         """A request sent at that time has met with this; not for what is limited."""
         if signal is Signal.CONGESTED:
             self.slots.congested(sent_at=sent_at, now=self._now())
@@ -115,6 +142,10 @@ class Traffic:
         return refused_for > self._outage_limit
 
     def note_overdue(self) -> None:
+    def _closed_elsewhere(self, seconds: float) -> None:
+        logger.warning("Another process was refused: a pause of %.3g s for all.", seconds, extra={"pause": seconds})
+        self.gate.closed_elsewhere(seconds)
+
         """A batch has not ended by its deadline."""
         now = self._now()
         self.slots.congested(sent_at=now, now=now)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from os.path import commonprefix
@@ -267,8 +268,11 @@ class Transport:
             token = await request.tokens.get()
             # The token may have taken its time.
             if traffic.gate.is_open and (not request.patient or traffic.outage.lets_through(request)):
-                return token
+                if traffic.share is None or self._now() <= admitted_until:
+                    return token
+                admitted_until = await traffic.admission(traffic.share)
 
+        admitted_until = -math.inf
     def _refusal(self, answer: Answer, sent_at: float, *, submits: bool) -> APIError | None:
         """What an answer other than 2xx comes to; None where it closed the gate, and the request has to wait there."""
         signal = signal_of(answer.status)

@@ -20,6 +20,7 @@ from ._errors import (
     QuartileError,
     QuotaExceededError,
     RateLimitError,
+    SharedQuotaError,
     TransportError,
 )
 from ._outage import OutageError
@@ -36,6 +37,7 @@ HOPELESS = (
     ClientClosedError,
     LongPauseError,
     OutageError,
+    SharedQuotaError,
 )
 """Errors that no other request of this client can survive."""
 

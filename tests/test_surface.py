@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 
 PUBLIC = {
     "APIError", "AuthenticationError", "BatchStatus", "ClientClosedError", "ConfigurationError", "ItemResult",
-    "JournalError", "MASTERLIST", "MasterlistItem", "Outcome", "PermissionDeniedError", "Progress", "ProtocolError",
+    "JournalError", "SharedQuotaError", "MASTERLIST", "MasterlistItem", "Outcome", "PermissionDeniedError", "Progress", "ProtocolError",
     "QuartileClient", "QuartileError", "QuotaExceededError", "RateLimitError", "Resource", "ServerError", "Summary",
     "Account", "FileTokenStore", "Journal", "LoginAuth", "RefreshAuth", "StoredTokens", "TokenStore",
     "TransportError", "UNMANAGED_ASINS", "UNMANAGED_CAMPAIGNS", "Upload",
@@ -51,6 +51,7 @@ def test_the_events_are_those_of_the_manual_and_their_module_imports_nothing_of_
         ("ProtocolError", "QuartileError"),
         ("ClientClosedError", "QuartileError"),
         ("JournalError", "QuartileError"),
+        ("SharedQuotaError", "QuartileError"),
         ("APIError", "QuartileError"),
         ("AuthenticationError", "APIError"),
         ("PermissionDeniedError", "APIError"),
@@ -149,6 +150,7 @@ FLOORS = [
         "_answers",
         "_delivery",
         "_pacing",
+        "_quota",
         "_polling",
         "_outage",
         "_hook",
