@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ._answers import UnusableEndError
 from ._api import Api, TooLargeError, refused_items
@@ -20,6 +20,9 @@ from ._recording import Recorder
 from ._resources import Resource
 from ._results import BatchStatus, ItemResult, Outcome
 from ._waiting import HOPELESS, BatchGivenUpError, BatchWait
+
+if TYPE_CHECKING:
+    from ._traces import BatchTrace, UploadTrace
 
 Results: TypeAlias = list[ItemResult[Any]]
 
@@ -62,14 +65,23 @@ class BatchRun:
     Args:
         deliver: is handed results once they are written down.
         settled: called when nothing more will be asked of the server; results may still have to be written down.
+        traces: follows each batch, where somebody does.
     """
 
     def __init__(
-        self, chunk: Chunk, tools: BatchTools, *, deliver: Callable[[Results], object], settled: Callable[[], object]
+        self,
+        chunk: Chunk,
+        tools: BatchTools,
+        *,
+        deliver: Callable[[Results], object],
+        settled: Callable[[], object],
+        traces: UploadTrace | None = None,
     ) -> None:
         self._tools = tools
         self._deliver = deliver
         self._settled = settled
+        self._traces = traces
+        self._trace: BatchTrace | None = None
         self._pending = [chunk]
         """The parts without results yet; the first one is under way."""
         self._delivery = _delivery_of(chunk)
@@ -84,7 +96,7 @@ class BatchRun:
         """
         try:
             while self._pending:
-                await self._run_part(self._pending[0])
+                await (self._run_part if self._traces is None else self._run_traced)(self._pending[0])
         finally:
             self._remember_what_was_left()
 
@@ -107,6 +119,15 @@ class BatchRun:
         for place, part in enumerate(self._pending):
             results += left(part, _delivery_of(part) if place else self._delivery)
         return results
+
+    async def _run_traced(self, part: Chunk) -> None:
+        """The same as `_run_part`, followed by a trace."""
+        assert self._traces is not None
+        with self._traces.batch(len(part), resumed=part.batch_id is not None) as self._trace:
+            try:
+                await self._run_part(part)
+            finally:
+                self._trace.known_as(self._delivery.batch_id, resent=self._delivery.in_doubt)
 
     async def _run_part(self, part: Chunk) -> None:
         self._delivery = _delivery_of(part)
@@ -152,6 +173,8 @@ class BatchRun:
         if fitting:
             await self._finish(part, self._ended(part, part.batch_id, fitting[-1]), status=fitting[-1].status)
             return
+        if self._trace is not None:
+            self._trace.results(known)
         self._tell_end(known)
         self._tools.order.give_up(part.keys, part.batch_id)
         del self._pending[0]
@@ -168,6 +191,8 @@ class BatchRun:
             raise
         except QuartileError as error:
             logger.warning("Batch %s: %s", batch_id, error, extra=self._labels(batch_id, part))
+            if self._trace is not None:
+                self._trace.failed(error)
             given_up = isinstance(error, BatchGivenUpError)
             if given_up:
                 self._tools.order.give_up(part.keys, batch_id)
@@ -200,6 +225,8 @@ class BatchRun:
 
     async def _handle_refusal(self, part: Chunk, error: QuartileError) -> None:
         """What a submit that failed means for its items; raises what means the end of the upload."""
+        if self._trace is not None:
+            self._trace.failed(error)
         status = error.status if isinstance(error, APIError) else None
         if status in REFUSED_AS_A_WHOLE or isinstance(error, TooLargeError):
             await self._set_refused_apart(part, error)
@@ -236,6 +263,8 @@ class BatchRun:
         self._pending[:1] = remaining
         self._delivery = Delivery(in_doubt=self._delivery.in_doubt)
         if results:
+            if self._trace is not None:
+                self._trace.results(results)
             self._deliver(results)
 
     def _refusal(self, part: Chunk, position: int, message: str) -> ItemResult[Any]:
@@ -250,6 +279,8 @@ class BatchRun:
             for result, key in zip(results, part.keys, strict=True):
                 if key in self._older:
                     result.message = f"{result.message} {self._older[key]}".lstrip()
+        if self._trace is not None:
+            self._trace.results(results, status)
         if self._tools.api.hook is not None:
             self._tell_end(results, status)
         if len(self._pending) == 1:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ._batch import Results
 from ._intake import Parcel
+
+if TYPE_CHECKING:
+    from ._traces import UploadTrace
 
 
 class Delivery(NamedTuple):
@@ -28,6 +31,8 @@ class Outbox:
         self._waiting: deque[Delivery] = deque()
         self._changed = asyncio.Event()
         self._closed = False
+        self.trace: UploadTrace | None = None
+        """Is told of all that is put in."""
 
     @property
     def left(self) -> Results:
@@ -35,6 +40,8 @@ class Outbox:
         return [result for delivery in self._waiting for result in delivery.results]
 
     def put(self, results: Results, parcel: Parcel) -> None:
+        if self.trace is not None:
+            self.trace.results(results)
         self._waiting.append(Delivery(results, parcel))
         self._changed.set()
 

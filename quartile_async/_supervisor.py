@@ -6,15 +6,19 @@ import asyncio
 import functools
 from collections.abc import AsyncIterable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from . import _tracing
 from ._batch import BatchRun, BatchTools, Results
 from ._errors import QuartileError
 from ._intake import Intake, ReadyChunk
 from ._outbox import Outbox
 from ._pacing import Slots
+
+if TYPE_CHECKING:
+    from ._traces import EndedBy, Tracer, UploadTrace
 
 
 @dataclass(slots=True, frozen=True)
@@ -61,6 +65,7 @@ class Supervisor:
         self._task: asyncio.Task[None] | None = None
         self._opening: anyio.CancelScope | None = None
         self._feeding: anyio.CancelScope | None = None
+        self._trace: UploadTrace | None = None
         self._stopped = False
         self.left = False
         self.error: Exception | None = None
@@ -81,7 +86,8 @@ class Supervisor:
         return [result for run in self._runs for result in run.unaccounted] + self.intake.unaccounted
 
     def start(self) -> None:
-        self._task = self._tools.spawn(self, self._run())
+        tracer = _tracing.active
+        self._task = self._tools.spawn(self, self._run() if tracer is None else self._run_traced(tracer))
 
     def stop(self) -> None:
         """Reads and submits no more; what is in flight is finished."""
@@ -114,6 +120,24 @@ class Supervisor:
         for run, task in self._runs.items():
             if task is not None:
                 run.leave(task)
+
+    async def _run_traced(self, tracer: Tracer) -> None:
+        """The same as `_run`, followed by a tracer."""
+        batch = self._tools.batch
+        with tracer.upload(batch.labels, batch.api.server) as trace:
+            self._trace = self.outbox.trace = trace
+            try:
+                await self._run()
+            finally:
+                read, batches = self.intake.read, batch.counts.submitted
+                trace.ended(self._ended_by(), read=read, batches=batches, error=self.error)
+
+    def _ended_by(self) -> EndedBy:
+        if self.error is not None:
+            return "error"
+        if self.left:
+            return "left"
+        return "stop" if self._stopped else "input" if self.intake.exhausted else "left"
 
     async def _run(self) -> None:
         try:
@@ -185,6 +209,7 @@ class Supervisor:
                 self._tools.batch,
                 deliver=functools.partial(self._deliver, ready),
                 settled=functools.partial(self._settle, borrower),
+                traces=self._trace,
             )
             self._in_flight[borrower] = ready
             self._runs[run] = None

@@ -7,8 +7,9 @@ import logging
 import math
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from . import _tracing
 from ._clock import LoopClock
 from ._outage import Outage
 from ._pacing import Gate, Slots
@@ -17,19 +18,19 @@ from ._turns import Turns
 
 if TYPE_CHECKING:
     from ._hook import Hook
-
     from ._quota import Share, ShareOf
 
 logger = logging.getLogger("quartile_async")
+
 LONGEST_HINT = 60.0
 """Seconds; a hint that no request is left closes the gate for no longer. A 429 would."""
 
 MOST_PRICE = 64.0
 """What a poll is worth at most, in the usual prices, when requests are scarce: then waits are 8 times as long."""
 
-
 SCARCE = 0.5
 """Seconds; a longer wait for a place in a shared quota makes polls dearer."""
+
 ANSWERS_IN_A_TURN = 3
 """How many large answers are read in one turn of the event loop."""
 
@@ -78,8 +79,8 @@ class Traffic:
 
     Attributes:
         poll_price: what a poll is worth, in the usual prices; more than 1 where requests are scarce.
-    """
         share: of a quota that others share; None: there is none.
+    """
 
     def __init__(
         self, *, max_in_flight: int, outage_limit: float, hook: Hook | None = None, share_of: ShareOf | None = None
@@ -97,7 +98,6 @@ class Traffic:
         self._hook = hook
         self._now = LoopClock()
 
-    def note(self, signal: Signal, *, sent_at: float, headers: Mapping[str, str] | None = None) -> None:
     async def admission(self, share: Share) -> float:
         """See `Share.admission`. Where it takes long, requests are scarce."""
         asked = self._now()
@@ -115,6 +115,7 @@ class Traffic:
                 return
             until = await self.admission(self.share)
 
+    def note(self, signal: Signal, *, sent_at: float, headers: Mapping[str, str] | None = None) -> None:
         """A request sent at that time has met with this; not for what is limited."""
         if signal is Signal.CONGESTED:
             self.slots.congested(sent_at=sent_at, now=self._now())
@@ -136,19 +137,26 @@ class Traffic:
         now = self._now()
         self.slots.congested(sent_at=sent_at, now=now)
         self._raise_the_price(now)
+        closed_for = self.gate.seconds_left
         refused_for = self.gate.refused(pause, sent_at=sent_at)
-        if self._hook is not None:
-            self._hook.throttled(self.gate.seconds_left, "429")
+        self._tell_throttled("429", closed_for)
         return refused_for > self._outage_limit
 
-    def note_overdue(self) -> None:
     def _closed_elsewhere(self, seconds: float) -> None:
         logger.warning("Another process was refused: a pause of %.3g s for all.", seconds, extra={"pause": seconds})
         self.gate.closed_elsewhere(seconds)
 
+    def note_overdue(self) -> None:
         """A batch has not ended by its deadline."""
         now = self._now()
         self.slots.congested(sent_at=now, now=now)
+
+    def _tell_throttled(self, reason: Literal["429", "RateLimit-Remaining"], before: float) -> None:
+        """The gate is closed; `before` is for how many seconds it was, before the answer that closed it."""
+        if self._hook is not None:
+            self._hook.throttled(self.gate.seconds_left, reason)
+        if _tracing.active is not None:
+            _tracing.active.throttled(max(0.0, self.gate.seconds_left - before), reason)
 
     def _heed(self, left: tuple[float, float] | None) -> None:
         if left is None:
@@ -156,9 +164,9 @@ class Traffic:
             return
         remaining, reset = left
         if remaining == 0 and reset > 0:
+            closed_for = self.gate.seconds_left
             self.gate.close_for(min(reset, LONGEST_HINT))
-            if self._hook is not None:
-                self._hook.throttled(self.gate.seconds_left, "RateLimit-Remaining")
+            self._tell_throttled("RateLimit-Remaining", closed_for)
         if remaining < self.slots.in_use:
             self._raise_the_price(self._now())
         else:

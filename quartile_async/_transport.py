@@ -10,6 +10,7 @@ from http import HTTPStatus
 from os.path import commonprefix
 from typing import Any, Generic, TypeVar
 
+from . import _tracing
 from ._answers import Answer, UnusableAnswerError, error_of, is_about_the_key, words_of
 from ._auth import MOST_RENEWALS, Tokens
 from ._clock import LoopClock
@@ -47,6 +48,7 @@ class Request(Generic[R]):
         patient: whether it waits in an outage; else its own retries are all.
         may_send_again: whether a try that may have arrived may be repeated.
         delivery: kept up to date.
+        sends: how often it went out with a tracer looking on.
     """
 
     method: str
@@ -57,6 +59,7 @@ class Request(Generic[R]):
     body: bytes | None = None
     may_send_again: bool = True
     delivery: Delivery = field(default_factory=Delivery)
+    sends: int = 0
 
     @property
     def submits(self) -> bool:
@@ -135,11 +138,17 @@ class Transport:
             QuartileError: with `may_have_been_sent` where no usable answer came.
         """
         gate = self._traffic.gate
+        resends = 0
         while True:
-            await gate.passed()
+            if not gate.is_open:
+                with _tracing.waiting("throttled"):
+                    await gate.passed()
+            if self._traffic.share is not None:
+                await self._traffic.admitted()
             sent_at = self._now()
+            exchange = self._http.exchange("POST", path, headers={}, body=body, goes_out=delivery.goes_out)
             try:
-                answer = await self._http.exchange("POST", path, headers={}, body=body, goes_out=delivery.goes_out)
+                answer = await self._followed(exchange, "POST", path, path, resends)
                 value = read(answer) if answer.status < HTTPStatus.MULTIPLE_CHOICES else None
             except QuartileError as failure:
                 self._note_failure(failure, sent_at)
@@ -151,6 +160,7 @@ class Transport:
             if (refusal := self._refusal(answer, sent_at, submits=True)) is not None:
                 raise self._without_secrets(refusal, secrets)
             delivery.ended(None)
+            resends += 1
 
     async def _performed(self, request: Request[R]) -> R:
         try:
@@ -260,11 +270,14 @@ class Transport:
     async def _admitted(self, request: Request[Any]) -> str:
         """Waits until a request may go out; gives the token to send it with."""
         traffic = self._traffic
+        admitted_until = -math.inf
         while True:
             if request.patient and not traffic.outage.lets_through(request):
-                await traffic.outage.turn(request, rank=request.rank)
+                with _tracing.waiting("outage"):
+                    await traffic.outage.turn(request, rank=request.rank)
             if not traffic.gate.is_open:
-                await traffic.gate.passed()
+                with _tracing.waiting("throttled"):
+                    await traffic.gate.passed()
             token = await request.tokens.get()
             # The token may have taken its time.
             if traffic.gate.is_open and (not request.patient or traffic.outage.lets_through(request)):
@@ -272,7 +285,6 @@ class Transport:
                     return token
                 admitted_until = await traffic.admission(traffic.share)
 
-        admitted_until = -math.inf
     def _refusal(self, answer: Answer, sent_at: float, *, submits: bool) -> APIError | None:
         """What an answer other than 2xx comes to; None where it closed the gate, and the request has to wait there."""
         signal = signal_of(answer.status)
@@ -303,13 +315,18 @@ class Transport:
 
     async def _exchanged(self, request: Request[Any], token: str) -> Answer:
         request.delivery.check_not_left()
-        answer = await self._http.exchange(
+        exchange = self._http.exchange(
             request.method,
             request.path,
             headers={"Authorization": f"Bearer {token}"},
             body=request.body,
             goes_out=request.delivery.goes_out,
         )
+        if _tracing.active is None:
+            answer = await exchange
+        else:
+            request.sends += 1
+            answer = await self._followed(exchange, request.method, request.path, request.route, request.sends - 1)
         body = answer.body
         if len(body) >= LARGE and not request.submits:
             await self._traffic.turns.next()
@@ -317,6 +334,17 @@ class Transport:
             if len(secret) >= TELLING:  # a shorter one might be a word of the answer
                 body = body.replace(secret.encode(), b"***")
         return answer if body is answer.body else replace(answer, body=body)
+
+    async def _followed(
+        self, exchange: Coroutine[Any, Any, Answer], method: str, path: str, route: str, resends: int
+    ) -> Answer:
+        """An exchange, followed by a tracer where there is one."""
+        if (tracer := _tracing.active) is None:
+            return await exchange
+        with tracer.request(method, self.base_url, path, route, resends) as trace:
+            answer = await exchange
+            trace.answered(answer.status)
+            return answer
 
     def _without_secrets(self, error: QuartileError, secrets: tuple[str, ...]) -> QuartileError:
         """Blanks the key and the token, should the server have quoted them."""

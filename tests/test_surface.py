@@ -108,6 +108,7 @@ def imports_of(file: Path) -> set[str]:
         ("backoff", {"_retrying.py"}),
         ("duckdb", {"files.py"}),
         ("sqlite3", {"_journal_sqlite.py"}),
+        ("opentelemetry", {"opentelemetry.py"}),
     ],
 )
 def test_one_file_each_opens_aiohttp_backoff_duckdb_and_sqlite(library: str, files: set[str]) -> None:
@@ -154,6 +155,8 @@ FLOORS = [
         "_polling",
         "_outage",
         "_hook",
+        "_traces",
+        "_tracing",
     },
     {"_digests", "_journal_rows", "_validation", "_chunking", "_ordering", "_retrying", "_tokens", "_http"},
     {"_journal_sqlite", "_recording", "_replay", "_matching", "_token_store", "_traffic"},

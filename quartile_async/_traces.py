@@ -1,0 +1,73 @@
+"""What a tracer is, and what it hands out: types only, imported where they are checked, or filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, Literal, Protocol, TypeAlias
+
+from ._results import ItemResult
+
+Wait: TypeAlias = Literal["throttled", "outage"]
+"""What requests wait for: a closed gate, or the end of an outage."""
+
+EndedBy: TypeAlias = Literal["input", "stop", "left", "error"]
+"""What an upload ended by: its input's end, `stop()`, its consumer who left, or an error."""
+
+
+class RequestTrace(Protocol):
+    """One HTTP exchange."""
+
+    def answered(self, status: int) -> None:
+        """There was an answer, with this HTTP status."""
+
+
+class BatchTrace(Protocol):
+    """One batch, from its submit to its end. Its task is the batch's own, and so is the context there."""
+
+    def results(self, results: Iterable[ItemResult[Any]], status: str | None = None) -> None:
+        """These became of items of it; `status` is the server's word for its end, where it was seen."""
+
+    def failed(self, error: Exception) -> None:
+        """It was refused or given up; the upload goes on."""
+
+    def known_as(self, batch_id: str | None, *, resent: bool) -> None:
+        """The server's id, if it has one; `resent`: an earlier try may have arrived."""
+
+
+class UploadTrace(Protocol):
+    """One upload, in a task of its own."""
+
+    def batch(self, items: int, *, resumed: bool) -> AbstractContextManager[BatchTrace]:
+        """A batch of so many items begins; `resumed`: an earlier run has submitted it."""
+        ...
+
+    def results(self, results: Iterable[ItemResult[Any]]) -> None:
+        """These are ready for the consumer: one for each item, once."""
+
+    def ended(self, by: EndedBy, *, read: int, batches: int, error: Exception | None) -> None:
+        """It is over: so many items were read, and so many batches submitted."""
+
+
+class Tracer(Protocol):
+    """Follows all that is done in this process."""
+
+    def upload(self, labels: Mapping[str, object], server: str) -> AbstractContextManager[UploadTrace]:
+        """An upload begins; `labels` are its account (or None) and resource, `server` is the base URL."""
+        ...
+
+    def request(
+        self, method: str, server: str, path: str, route: str, resends: int
+    ) -> AbstractContextManager[RequestTrace]:
+        """A request goes out.
+
+        `route` is the path without a batch's id; `resends` is how often the same was sent before.
+        """
+        ...
+
+    def waiting(self, what: Wait) -> AbstractContextManager[object]:
+        """A request waits, for as long as the block lasts."""
+        ...
+
+    def throttled(self, seconds: float, reason: str) -> None:
+        """The gate is closed for so much longer than it was."""
