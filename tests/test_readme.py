@@ -30,7 +30,8 @@ def blocks(language: str, *, tests: bool = False) -> list[object]:
     return [
         pytest.param(text, id=f"line {line}")
         for line, kind, text in BLOCKS
-        if kind == language and ("def test_" in text) is tests
+        # Applications run on a server, and are tested with the rest of theirs.
+        if kind == language and ("def test_" in text) is tests and "app = " not in text
     ]
 
 
