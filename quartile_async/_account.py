@@ -8,6 +8,7 @@ from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Sequen
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from ._again import Again, checked_retry
 from ._api import Api, checked_batch_id
 from ._batch import BatchCounts, BatchTools
 from ._chunking import CHUNK_SIZE
@@ -20,7 +21,7 @@ from ._ordering import KeyOrder
 from ._polling import Poller
 from ._recording import Recorder
 from ._resources import Resource
-from ._results import BatchStatus
+from ._results import BatchStatus, ItemResult
 from ._supervisor import Supervisor, UploadTools
 from ._upload import Upload
 from ._validation import codec_for
@@ -71,6 +72,8 @@ class Account:
         items: Iterable[Any] | AsyncIterable[Any],
         *,
         journal: str | os.PathLike[str] | Journal | None = None,
+        retry: Callable[[ItemResult[T]], bool | float | None] | None = None,
+        max_item_tries: int = 3,
     ) -> Upload[T]:
         """Opens an upload; see `Upload` for how to run it.
 
@@ -81,24 +84,34 @@ class Account:
                 place: a record that its source could not read.
             journal: a file (or a `Journal`) that remembers what became of each item. After a crash the same upload
                 with the same items goes on where it ended; one that had ended is replayed, and nothing is sent.
+            retry: a plain function, called with each FAILED result, which says whether the item is sent again: None or
+                False (no), True (at once) or a number of seconds (after so long). Such items go into new batches, with
+                new ones; only their last result is given, and its `tries` says how often they were sent. An item is not
+                sent again after a newer write of its key. What the function raises ends the upload, as an error of the
+                input does.
+            max_item_tries: how often an item is sent at most, the first time included; then it is FAILED for good.
 
         Raises:
             ClientClosedError: the client is closed.
-            ConfigurationError: `items` cannot be read item by item, or `journal` is no path and no `Journal`.
+            ConfigurationError: `items` cannot be read item by item, `journal` is no path and no `Journal`, or `retry`
+                or `max_item_tries` cannot be used.
         """
         self._shared.check_open()
+        function = checked_retry(retry, max_item_tries)
+        order = self._order_of(resource)
         labels: dict[str, object] = {"account": self._account, "resource": resource.path}
         batch = BatchTools(
             api=self._api,
             resource=resource,
             wait=self._wait_for(resource),
-            order=self._order_of(resource),
+            order=order,
             recorder=Recorder(_journal_of(journal), self._subject_of(resource)),
             counts=BatchCounts(),
             labels=labels,
         )
         slots = self._api.traffic.slots
-        return Upload(items, UploadTools(batch, slots, self._shared.linger, self._shared.spawn))
+        again = None if function is None else Again(function, max_item_tries, order)
+        return Upload(items, UploadTools(batch, slots, self._shared.linger, self._shared.spawn, again))
 
     async def submit(self, resource: Resource[T], items: Sequence[Any]) -> str:
         """Submits one batch; takes no slot, and knows nothing of the uploads' key order.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from ._traces import BatchTrace, UploadTrace
 
 Results: TypeAlias = list[ItemResult[Any]]
+
+Failures: TypeAlias = dict[int, ItemResult[Any]]
+"""Index -> the last result of an item that has failed."""
 
 LAST_MOMENT = 2.0
 """Seconds that a submit on the wire gets to reveal its batch's id when the upload is left."""
@@ -66,6 +69,8 @@ class BatchRun:
         deliver: is handed results once they are written down.
         settled: called when nothing more will be asked of the server; results may still have to be written down.
         traces: follows each batch, where somebody does.
+        send_again: takes the items that have failed and are sent again, of results that are about to be final; gives
+            their positions. None: nothing is sent again.
     """
 
     def __init__(
@@ -76,11 +81,13 @@ class BatchRun:
         deliver: Callable[[Results], object],
         settled: Callable[[], object],
         traces: UploadTrace | None = None,
+        send_again: Callable[[Chunk, Results], list[int]] | None = None,
     ) -> None:
         self._tools = tools
         self._deliver = deliver
         self._settled = settled
         self._traces = traces
+        self._send_again = send_again
         self._trace: BatchTrace | None = None
         self._pending = [chunk]
         """The parts without results yet; the first one is under way."""
@@ -251,6 +258,8 @@ class BatchRun:
         refused = refused or {0: error.message if isinstance(error, APIError) else str(error)}
         who = "Refused by the server" if isinstance(error, APIError) else "Not sent"
         results = [self._refusal(part, position, f"{who}: {why}") for position, why in sorted(refused.items())]
+        if part.failures:
+            _count_tries(results, part.failures)
         others = part.select([position for position in range(len(part)) if position not in refused])
         await self._replace_first(results, others)
 
@@ -271,10 +280,11 @@ class BatchRun:
         index, item = part.indexes[position], part.items[position]
         if not self._delivery.in_doubt:
             return ItemResult(index, item, Outcome.REJECTED, message)
-        message += " But an earlier try, whose answer was lost, may have been taken."
-        return ItemResult(index, item, Outcome.UNKNOWN, message, resent=True)
+        return ItemResult(index, item, Outcome.UNKNOWN, f"{message} {MAYBE_TAKEN}", resent=True)
 
     async def _finish(self, part: Chunk, results: Results, *, final: bool = True, status: str | None = None) -> None:
+        if part.failures:
+            _count_tries(results, part.failures)
         if self._older:
             for result, key in zip(results, part.keys, strict=True):
                 if key in self._older:
@@ -283,11 +293,22 @@ class BatchRun:
             self._trace.results(results, status)
         if self._tools.api.hook is not None:
             self._tell_end(results, status)
+        again = [] if self._send_again is None else self._send_again(part, results)
+        if part.failures:
+            results = _with_failures(results, part.failures, could_not_be_sent_again)
+        told = self._keep_others(part, results, again) if again else results
         if len(self._pending) == 1:
             self._settled()
-        await self._tools.recorder.ended(part, results, final=final)
+        await self._tools.recorder.ended(part, results, final=final, again=again)
         del self._pending[0]
-        self._deliver(results)
+        if told:
+            self._deliver(told)
+
+    def _keep_others(self, part: Chunk, results: Results, again: list[int]) -> Results:
+        """The items at these positions have been taken over, and are no longer this batch's."""
+        kept = sorted({*range(len(part))} - {*again})
+        self._pending[0] = part.without_wires(kept)
+        return [results[position] for position in kept]
 
     def _remember_what_was_left(self) -> None:
         """Where the upload was left while the batch is alive, newer writes to its keys are told, and the next run."""
@@ -323,6 +344,41 @@ def unknown(
     ]
 
 
+def _count_tries(results: Results, failures: Failures) -> None:
+    """What is told of an item that has failed before says so, and what became of its earlier tries."""
+    for result in results:
+        failure = failures.get(result.index)
+        if failure is None or result.not_sent:
+            continue
+        result.tries = failure.tries + 1
+        if failure.resent:
+            result.resent = True
+            if result.outcome is Outcome.REJECTED:
+                result.outcome, result.message = Outcome.UNKNOWN, f"{result.message} {MAYBE_TAKEN}"
+
+
+def _with_failures(
+    results: Results, failures: Failures, told: Callable[[ItemResult[Any], str], ItemResult[Any]]
+) -> Results:
+    """The same, but what has failed before, and was not sent again for some reason, is told by its failure."""
+    return [
+        told(failures[result.index], result.message) if result.not_sent and result.index in failures else result
+        for result in results
+    ]
+
+
+def could_not_be_sent_again(failure: ItemResult[Any], why: str) -> ItemResult[Any]:
+    """It has still failed."""
+    return replace(failure, message=f"{failure.message} It could not be sent again: {why}".lstrip())
+
+
+def not_sent_again(failure: ItemResult[Any], why: str = "") -> ItemResult[Any]:
+    """What is known of an item when the upload has ended before it was sent again."""
+    words = f": {failure.message}" if failure.message else "."
+    message = f"The upload ended before this was sent again. It had failed in batch {failure.batch_id}{words}"
+    return replace(failure, outcome=Outcome.UNKNOWN, message=message)
+
+
 def _delivery_of(part: Chunk) -> Delivery:
     """What is known of a part's earlier tries."""
     return Delivery(in_doubt=part.in_doubt, batch_id=part.batch_id)
@@ -330,7 +386,14 @@ def _delivery_of(part: Chunk) -> Delivery:
 
 def left(part: Chunk, delivery: Delivery | None = None) -> Results:
     """Results for a part that was left in this state; None: before it was taken up in this run."""
-    delivery = delivery or _delivery_of(part)
+    results = _left(part, delivery or _delivery_of(part))
+    if part.failures is None:
+        return results
+    _count_tries(results, part.failures)
+    return _with_failures(results, part.failures, not_sent_again)
+
+
+def _left(part: Chunk, delivery: Delivery) -> Results:
     if part.known is not None:
         return part.known
     if delivery.batch_id is not None:
@@ -345,5 +408,6 @@ def left(part: Chunk, delivery: Delivery | None = None) -> Results:
 
 
 MAYBE_SENT = "An earlier run ended when it was about to send this, or had; the server may have taken it."
+MAYBE_TAKEN = "But an earlier try, whose answer was lost, may have been taken."
 NOT_AGAIN = "It was not sent again: the resource is not marked idempotent."
 NOT_SENT = "The upload ended before this was sent. It can be sent again."

@@ -30,9 +30,10 @@ class Chunk:
         number: the batch's in the journal; None where it does not stand there.
         batch_id: the server's, of a batch that was taken in an earlier run, or is written down.
         known: the results that an earlier run gave up with.
+        failures: index -> the last result, of those that have failed and are sent again; None: there are none.
     """
 
-    __slots__ = ("_body", "batch_id", "in_doubt", "indexes", "items", "keys", "known", "number", "wires")
+    __slots__ = ("_body", "batch_id", "failures", "in_doubt", "indexes", "items", "keys", "known", "number", "wires")
 
     def __init__(self, indexes: list[int], items: list[Any], wires: list[Any], keys: list[Key]) -> None:
         self.indexes: list[int] = indexes
@@ -44,18 +45,29 @@ class Chunk:
         self.number: int | None = None
         self.batch_id: str | None = None
         self.known: list[ItemResult[Any]] | None = None
+        self.failures: dict[int, ItemResult[Any]] | None = None
 
     def __len__(self) -> int:
         return len(self.indexes)
 
     def select(self, positions: Sequence[int]) -> Chunk:
         """A new chunk, not yet sent, of the items at these positions."""
-        part = Chunk(_at(positions, self.indexes), _at(positions, self.items), [], _at(positions, self.keys))
-        if self._body is None:
-            part.wires = _at(positions, self.wires)
-        else:
-            part._body = encoded(_at(positions, from_json(self._body)))  # exact, also for the longest integers
+        part = self.without_wires(positions)
+        part.wires = self.wires_at(positions)
+        if self._body is not None:
+            part.encode()
         return part
+
+    def without_wires(self, positions: Sequence[int]) -> Chunk:
+        """The same of items that need no more sending."""
+        part = Chunk(_at(positions, self.indexes), _at(positions, self.items), [], _at(positions, self.keys))
+        part.failures = self.failures
+        return part
+
+    def wires_at(self, positions: Sequence[int]) -> list[Any]:
+        """What is sent for the items at these positions."""
+        # Reading it from the JSON is exact, also for the longest integers.
+        return _at(positions, self.wires if self._body is None else from_json(self._body))
 
     def encode(self) -> bytes:
         """The JSON to send, made once: it takes a tenth of the memory of what it is made of."""

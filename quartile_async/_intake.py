@@ -8,7 +8,8 @@ from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
-from ._batch import NOT_SENT, Results, left
+from ._again import OVERTAKEN, Again, Waiting
+from ._batch import NOT_SENT, Results, left, not_sent_again
 from ._chunking import CHUNK_SIZE, Chunk, Chunker
 from ._ordering import KeyOrder, Ticket
 from ._recording import Recorder
@@ -56,6 +57,9 @@ class Intake:
 
     `in_line` tells how many uploads wait for a slot.
 
+    Failed items that are sent again have room of their own while they wait for their time; then they go into the
+    chunks that are being filled, with new items.
+
     Items that an earlier run has read come first. Until they all are seen to be the same, nothing is sent, unless
     there are so many to send among them that there is no room for more.
     """
@@ -73,6 +77,7 @@ class Intake:
         hand_over: Callable[[Results, Parcel], object],
         wake: Callable[[], object],
         may_read: Callable[[], Awaitable[object]],
+        again: Again | None,
     ) -> None:
         self._items = items
         self._codec = codec_for(resource)
@@ -84,6 +89,10 @@ class Intake:
         self._hand_over = hand_over
         self._wake = wake
         self._may_read = may_read
+        self._again = again
+        if again is not None:
+            again.on_due = self._put_due_into_chunks
+            again.on_overtaken = lambda item: self._give_last_words([item])
         self._chunker = Chunker()
         self._block: list[Any] = []
         self._absorbed = 0
@@ -108,7 +117,10 @@ class Intake:
     @property
     def exhausted(self) -> bool:
         """Whether the input has ended and every chunk has been taken."""
-        return self.ended and not self._waiting
+        return self.ended and not self._waiting and (self._again is None or not self._holds_some_to_send_again())
+
+    def _holds_some_to_send_again(self) -> bool:
+        return bool(self._again) or self._chunker.held_items > 0
 
     @property
     def unaccounted(self) -> Results:
@@ -120,7 +132,11 @@ class Intake:
             for place, item in enumerate(self._block)
         ]
         for chunk in (*(ready.chunk for ready in self._waiting), *self._behind, *self._chunker.held):
+            if self._again is not None and chunk.failures is None:
+                chunk.failures = self._again.failures_in(chunk)
             results += left(chunk)
+        if self._again is not None:
+            results += map(not_sent_again, self._again.failures)
         if self._replay is not None:
             results += self._replay.unaccounted
         return results
@@ -175,6 +191,48 @@ class Intake:
         """Gives up the places in the queues: what waits here will not be sent."""
         for ready in self._waiting:
             self._order.leave(ready.ticket)
+        if self._again is not None:
+            self._again.close()
+
+    def send_again(self, ready: ReadyChunk, part: Chunk, results: Results) -> list[int]:
+        """Takes the failed items that are sent again, of a part of a chunk that has ended; gives their positions."""
+        assert self._again is not None
+        if part.known is not None:  # an earlier run gave it up, and may have written its keys anew
+            return []
+        wanted = self._again.asked(results)
+        positions = [position for position in wanted if not self._order.has_newer(part.keys[position], ready.ticket)]
+        for position in wanted.keys() - positions:
+            results[position].message = f"{results[position].message} {OVERTAKEN}".lstrip()
+        if positions:
+            failures = [results[position] for position in positions]
+            self._again.add(failures, part, positions, [wanted[position] for position in positions])
+            self.delivered(ready.parcel, len(positions))
+            self._put_due_into_chunks()
+        return positions
+
+    def _put_due_into_chunks(self) -> None:
+        assert self._again is not None
+        if not (due := self._again.take_due()):
+            return
+        failures = [item.failure for item in due]
+        self._queue(
+            self._chunker.feed(
+                [failure.index for failure in failures],
+                [failure.item for failure in failures],
+                [item.wire for item in due],
+                [item.key for item in due],
+            )
+        )
+        if self._timer is None:
+            self._arm()
+        self._room_made.set()
+
+    def _give_last_words(self, overtaken: Sequence[Waiting]) -> None:
+        """Failed items are not sent again after all: they have their results."""
+        results = [item.last_words for item in overtaken]
+        self._parcels += 1
+        self._recorder.decided(results, functools.partial(self._hand_over, results, Parcel(len(results))))
+        self._wake()  # they may have been all that was waited for
 
     async def _read_again(self, source: Source) -> None:
         """Reads what an earlier run has read: replays what is known, and goes on with what is not."""
@@ -277,7 +335,7 @@ class Intake:
             for position, problem in sorted(problems.items())
         ]
         self._parcels += 1
-        self._recorder.rejected(results, functools.partial(self._hand_over, results, Parcel(len(results))))
+        self._recorder.decided(results, functools.partial(self._hand_over, results, Parcel(len(results))))
 
     def _queue(self, chunks: list[Chunk]) -> None:
         self._parcels += len(chunks)
@@ -292,6 +350,13 @@ class Intake:
             self._wake()
 
     def _enter(self, chunk: Chunk) -> None:
+        if self._again is not None:
+            chunk, overtaken = self._again.complete(chunk)
+            if overtaken:
+                self._give_last_words(overtaken)
+            if not len(chunk):
+                self._parcels -= 1
+                return
         self._waiting.append(ReadyChunk(chunk, self._order.enter(chunk.keys, self._wake)))
         if chunk.batch_id is None:
             chunk.encode()
@@ -315,7 +380,7 @@ class Intake:
         await self._may_read()
 
     def _has_room(self) -> bool:
-        held = self._parcels * CHUNK_SIZE + self._chunker.held_items + self._chunker.missing
+        held = self._parcels * CHUNK_SIZE + self._chunker.held_items + self._chunker.missing + len(self._again or ())
         return held <= self._room and len(self._waiting) < CHUNKS_AHEAD and self._may_read_ahead()
 
     def _may_read_ahead(self) -> bool:
@@ -324,8 +389,9 @@ class Intake:
         return in_line <= 1 or sum(ready.ticket.ready for ready in self._waiting) < max(1, CHUNKS_AHEAD // in_line)
 
     def _is_overdue(self) -> bool:
-        # Without room it is the consumer that is slow, not the input: the open chunk can still fill up.
-        return self._overdue and not self._out_of_room
+        # Without room it is the consumer that is slow, not the input: the open chunk can still fill up. But what is
+        # sent again may have taken the room, and nothing else may come.
+        return self._overdue and (not self._out_of_room or (self._again is not None and self._again.has_chunked))
 
     def _arm(self) -> None:
         if self._block or self._chunker.held_items:

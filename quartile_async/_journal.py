@@ -181,11 +181,14 @@ def _columns() -> pydantic.TypeAdapter[list[Any]]:
 
 _PACKED_FIELDS = ("outcome", "message", "process", "id", "batch_id", "not_sent", "resent")
 _packed_fields = attrgetter(*_PACKED_FIELDS)
+_tries = attrgetter("tries")
 
 
 def packed(results: Sequence[ItemResult[Any]]) -> bytes:
     """Results as columns in JSON, without items, indexes and rows; a column of equal values is one value."""
     columns = [_column(column) for column in zip(*map(_packed_fields, results), strict=True)]
+    if max(tries := list(map(_tries, results))) > 1:
+        columns.append(_column(tries))
     try:
         return to_json(columns)
     except PydanticSerializationError:  # a text with halves of characters, which a file name or a validator may hold
@@ -207,12 +210,14 @@ def unpacked(content: bytes, indexes: Sequence[int], items: Sequence[Any], *, pl
         ValueError: it is not what was packed.
     """
     columns = _columns().validate_json(content)
-    if len(columns) != len(_PACKED_FIELDS) or any(len(column) not in (1, of) for column in columns):
+    if len(columns) == len(_PACKED_FIELDS):
+        columns.append([1])
+    if len(columns) != len(_PACKED_FIELDS) + 1 or any(len(column) not in (1, of) for column in columns):
         raise ValueError("these are not the results of so many items")
     outcome, *others = ((column * of if len(column) == 1 else column)[places] for column in columns)
     return [
-        ItemResult(index, item, Outcome(word), message, process, row_id, batch_id, None, not_sent, resent, True)
-        for index, item, word, message, process, row_id, batch_id, not_sent, resent in zip(
+        ItemResult(index, item, Outcome(word), message, process, row_id, batch_id, None, not_sent, resent, True, tries)
+        for index, item, word, message, process, row_id, batch_id, not_sent, resent, tries in zip(
             indexes, items, outcome, *others, strict=True
         )
     ]

@@ -68,13 +68,13 @@ class Recorder:
         if self.journal is not None:
             self._read.append(digested(first, items))
 
-    def rejected(self, results: Sequence[ItemResult[Any]], hand_over: Callable[[], object]) -> None:
-        """Items were rejected here; hands them over once that is written down."""
+    def decided(self, results: Sequence[ItemResult[Any]], hand_over: Callable[[], object]) -> None:
+        """Items that are in no batch have their results; hands them over once that is written down."""
         if self.journal is None:
             hand_over()
             return
         written = asyncio.ensure_future(self._write(*self._results_without_a_batch(results)))
-        # Where it could not be written, the upload ends; that they are invalid is true all the same.
+        # Where it could not be written, the upload ends; that they are invalid, or have failed, is true all the same.
         written.add_done_callback(lambda _: hand_over())
 
     async def intend(self, chunk: Chunk) -> None:
@@ -89,13 +89,21 @@ class Recorder:
         record = self._taken(chunk, delivery)
         return None if record is None else self._write(record)
 
-    async def ended(self, chunk: Chunk, results: Sequence[ItemResult[Any]], *, final: bool) -> None:
-        """A batch's items have their results. Those that were not sent are as if they had never been tried."""
+    async def ended(
+        self, chunk: Chunk, results: Sequence[ItemResult[Any]], *, final: bool, again: Sequence[int] = ()
+    ) -> None:
+        """A batch's items have their results.
+
+        Those that were not sent, and those at the positions `again`, which are sent again, are as if they had never
+        been tried.
+        """
         if self.journal is None or chunk.number is None:
             return
-        if results[0].not_sent:
-            self._remember_unsent(chunk)
-            await self._write(Void(chunk.number))
+        if again or any(result.not_sent for result in (results if chunk.failures else results[:1])):
+            self._remember_unsent(chunk, results)
+            open_ones = {*again, *(position for position, result in enumerate(results) if result.not_sent)}
+            known = [result for position, result in enumerate(results) if position not in open_ones]
+            await self._write(Void(chunk.number), *self._results_without_a_batch(known))
             return
         await self._write(Ended(chunk.number, packed(results), final))
 
@@ -131,10 +139,11 @@ class Recorder:
         number = self._next_number()
         return [Intended(number, [result.index for result in results]), Ended(number, packed(results))]
 
-    def _remember_unsent(self, chunk: Chunk) -> None:
-        self._unsent += len(chunk)
-        for key, index, item in zip(chunk.keys, chunk.indexes, chunk.items, strict=True):
-            self._unsent_keys.setdefault(key, []).append((index, item))
+    def _remember_unsent(self, chunk: Chunk, results: Sequence[ItemResult[Any]]) -> None:
+        for key, result in zip(chunk.keys, results, strict=True):
+            if result.not_sent:
+                self._unsent += 1
+                self._unsent_keys.setdefault(key, []).append((result.index, result.item))
         while len(self._unsent_keys) > MOST_UNSENT:
             self._unsent_keys.popitem(last=False)
 

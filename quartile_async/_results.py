@@ -49,6 +49,7 @@ class ItemResult(Generic[T]):
         not_sent: the server certainly took nothing, and the item is not at fault: it can be sent again.
         resent: its batch was sent again because the first answer was lost.
         replayed: learned in an earlier run, from a journal.
+        tries: how often the item was sent before this became its result; more than once only by the upload's `retry`.
     """
 
     index: int
@@ -62,6 +63,7 @@ class ItemResult(Generic[T]):
     not_sent: bool = False
     resent: bool = False
     replayed: bool = False
+    tries: int = 1
 
     @property
     def ok(self) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from . import _tracing
+from ._again import Again
 from ._batch import BatchRun, BatchTools, Results
 from ._errors import QuartileError
 from ._intake import Intake, ReadyChunk
@@ -30,12 +31,14 @@ class UploadTools:
         slots: the client's.
         linger: seconds after which a chunk leaves although it is not full.
         spawn: starts a task that the client knows of.
+        again: keeps failed items until they are sent again; None: none is.
     """
 
     batch: BatchTools
     slots: Slots
     linger: float
     spawn: Callable[[Supervisor, Coroutine[Any, Any, None]], asyncio.Task[None]]
+    again: Again | None = None
 
 
 class Supervisor:
@@ -56,7 +59,10 @@ class Supervisor:
             hand_over=self.outbox.put,
             wake=self._wake.set,
             may_read=tools.batch.api.traffic.outage.over,
+            again=tools.again,
         )
+        if tools.again is not None:
+            tools.again.on_failure = self._input_failed
         self._recorder = tools.batch.recorder
         self._recorder.on_failure = self.fail
         self._runs: dict[BatchRun, asyncio.Task[None] | None] = {}
@@ -192,7 +198,7 @@ class Supervisor:
 
     async def _dispatch(self, batches: asyncio.TaskGroup) -> None:
         """Starts batches until the input is used up: one task for a chunk, and only once it has a slot."""
-        while not self.intake.exhausted and not self._stopped:
+        while not self._stopped and not self._has_sent_all():
             self._wake.clear()
             if not self.intake.has_ready():
                 await self._wake.wait()
@@ -210,12 +216,25 @@ class Supervisor:
                 deliver=functools.partial(self._deliver, ready),
                 settled=functools.partial(self._settle, borrower),
                 traces=self._trace,
+                send_again=None if self._tools.again is None else functools.partial(self.intake.send_again, ready),
             )
             self._in_flight[borrower] = ready
             self._runs[run] = None
             task = batches.create_task(self._run_batch(run, borrower), name="quartile_async batch")
             if run in self._runs:  # where tasks are eager, it may have ended already
                 self._runs[run] = task
+
+    def _has_sent_all(self) -> bool:
+        # While a batch is under way, some of its items may fail and be sent again.
+        return self.intake.exhausted and (self._tools.again is None or not self._runs)
+
+    async def _has_slot(self, borrower: object) -> bool:
+        try:
+            await self._tools.slots.take(borrower)
+        except QuartileError as error:  # the quota that it is one of cannot be asked
+            self.fail(error)
+            return False
+        return True
 
     def _take_ready(self) -> ReadyChunk | None:
         try:
@@ -232,6 +251,8 @@ class Supervisor:
             self.fail(error)
         finally:
             self._settle(borrower)
+            if self._tools.again is not None:
+                self._wake.set()
 
     def _settle(self, borrower: object) -> None:
         """Makes way for the next batch, and for newer writes of its keys."""
@@ -241,15 +262,3 @@ class Supervisor:
 
     def _deliver(self, ready: ReadyChunk, results: Results) -> None:
         self.outbox.put(results, ready.parcel)
-    def _has_sent_all(self) -> bool:
-        # While a batch is under way, some of its items may fail and be sent again.
-        return self.intake.exhausted and (self._tools.again is None or not self._runs)
-
-    async def _has_slot(self, borrower: object) -> bool:
-        try:
-            await self._tools.slots.take(borrower)
-        except QuartileError as error:  # the quota that it is one of cannot be asked
-            self.fail(error)
-            return False
-        return True
-

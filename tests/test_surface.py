@@ -159,7 +159,7 @@ FLOORS = [
         "_tracing",
     },
     {"_digests", "_journal_rows", "_validation", "_chunking", "_ordering", "_retrying", "_tokens", "_http"},
-    {"_journal_sqlite", "_recording", "_replay", "_matching", "_token_store", "_traffic"},
+    {"_journal_sqlite", "_recording", "_replay", "_matching", "_token_store", "_traffic", "_again"},
     {"_credentials", "_journal_thread"},
     {"_auth"},
     {"_transport"},

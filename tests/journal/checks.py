@@ -21,6 +21,7 @@ def seen(result: ItemResult[Any]) -> tuple[object, ...]:
         result.batch_id,
         result.not_sent,
         result.resent,
+        result.tries,
     )
 
 
@@ -51,7 +52,7 @@ def check_ordeal(ordeal: Ordeal) -> None:
     assert not ordeal.emulator.violations, ordeal.emulator.violations[:3]
     taken = batches_by_mark(ordeal)
     for result in last.results:
-        _check_truth(result, taken.get(_mark(result.item), []))
+        _check_truth(result, _last_of(taken.get(_mark(result.item), []), ordeal))
     if not ordeal.resource.may_be_sent_again:
         assert all(len(batches) <= 1 for batches in taken.values()), "sent twice, and not marked idempotent"
     _check_retold(ordeal.runs)
@@ -65,6 +66,13 @@ def batches_by_mark(ordeal: Ordeal) -> dict[float, list[tuple[Batch, int]]]:
         for position, item in enumerate(batch.items):
             taken.setdefault(item["percACoS"], []).append((batch, position))
     return taken
+
+
+def _last_of(batches: list[tuple[Batch, int]], ordeal: Ordeal) -> list[tuple[Batch, int]]:
+    """Where failed items are sent again: without the tries that were followed by another one."""
+    if ordeal.retry is None:
+        return batches
+    return [(batch, place) for batch, place in batches[:-1] if place not in batch.failures] + batches[-1:]
 
 
 def _check_truth(result: ItemResult[Any], batches: list[tuple[Batch, int]]) -> None:

@@ -149,6 +149,7 @@ class Ordeal:
     Attributes:
         pace: seconds between two items of the input; None: the input is there at once.
         faulty: whether the server has faults.
+        retry: the upload's.
     """
 
     emulator: Emulator
@@ -158,6 +159,7 @@ class Ordeal:
     settings: dict[str, Any] = field(default_factory=dict)
     pace: float | None = None
     faulty: bool = False
+    retry: Callable[[ItemResult[Any]], bool | float | None] | None = None
     runs: list[Run] = field(default_factory=list)
 
     async def run(self, *, dies_after: int | None = None, items: list[Any] | None = None) -> Run:
@@ -170,9 +172,8 @@ class Ordeal:
         self.runs.append(run)
         client = self._client(death, run)
         with mock.patch("quartile_async._journal_thread._Thread", _thread_of(death)):
-            upload = client.upload(
-                self.resource, self._source(self.items if items is None else items), journal=disk / NAME
-            )
+            source = self._source(self.items if items is None else items)
+            upload = client.upload(self.resource, source, journal=disk / NAME, retry=self.retry)
             reading = asyncio.ensure_future(_read(upload, run, death))
             dying = asyncio.ensure_future(death.happened.wait())
             await asyncio.wait([reading, dying], return_when=asyncio.FIRST_COMPLETED)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,20 +56,36 @@ class Story:
     faults: Callable[[], list[Fault]] = list
     pace: float | None = None
     leaves_unknown: bool = False
+    retry: Callable[[ItemResult[Any]], bool | float | None] | None = None
 
     def ordeal(self, folder: Path) -> Ordeal:
         folder.mkdir()
         now = asyncio.get_running_loop().time
         server = {"processing": 0.2, "seed": 1, **self.server}
+        if self.retry is not None:
+            server["fail"] = _fails_at_first()
         emulator = Emulator(clock=now, wall_clock=lambda: EPOCH + now(), **server)
         for fault in self.faults():
             emulator.add(fault)
         settings = {"max_in_flight": 2, **self.settings}
-        return Ordeal(emulator, self.resource, self.items(), folder, settings, self.pace, faulty=bool(self.faults()))
+        faulty = bool(self.faults()) or self.retry is not None
+        return Ordeal(emulator, self.resource, self.items(), folder, settings, self.pace, faulty, self.retry)
 
 
 def _points_at(*places: int) -> dict[str, Any]:
     return {"detail": [{"loc": ["body", place, "asin"], "msg": "no"} for place in places]}
+
+
+def _fails_at_first() -> Callable[[dict[str, Any]], str | None]:
+    """Every fifth item fails once, every seventh always."""
+    tries: Counter[float] = Counter()
+
+    def fail(item: dict[str, Any]) -> str | None:
+        mark = item["percACoS"]
+        tries[mark] += 1
+        return "It is busy." if mark % 7 == 0 or (mark % 5 == 0 and tries[mark] == 1) else None
+
+    return fail
 
 
 STORIES = {
@@ -112,6 +129,8 @@ STORIES = {
         faults=lambda: [Fault(on="poll", rewrite=lambda told: {**told, "batchId": "f" * 24}, times=8)],
         leaves_unknown=True,
     ),
+    "sent again": Story(lambda: catalogue(250), retry=lambda result: True),
+    "sent again a little later": Story(lambda: catalogue(220, keys=150), retry=lambda result: 0.5),
     "given up": Story(lambda: catalogue(120, keys=80), server={"processing": 30.0}, settings={"batch_deadline": 3.0}),
 }
 
@@ -180,7 +199,9 @@ async def _check_replay(ordeal: Ordeal, whole: Run) -> None:
     assert all(result.replayed for result in again.results)
 
 
-@pytest.mark.parametrize("name", ["plain", "repeated keys", "lost answers, then refused", "given up"])
+@pytest.mark.parametrize(
+    "name", ["plain", "repeated keys", "lost answers, then refused", "given up", "sent again a little later"]
+)
 def test_machines_that_die_one_after_the_other_lose_nothing(name: str, tmp_path: Path) -> None:
     story = STORIES[name]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import Any
 
 from quartile_async import ItemResult, Outcome
@@ -26,6 +27,7 @@ def check(world: World) -> None:
         _check_accounting(story)
         for result in _all_results(story):
             _check_truth(result, taken.get(_mark(result.item), []), story)
+    _check_order(world, taken)
     if all(result.outcome is not Outcome.UNKNOWN for story in world.stories for result in _all_results(story)):
         assert not world.emulator.overlaps, world.emulator.overlaps[:3]
 
@@ -53,8 +55,11 @@ def _check_truth(result: ItemResult[Any], batches: list[tuple[Batch, int]], stor
         assert (result.outcome is Outcome.FAILED) == (position in batch.failures)
         if result.outcome is Outcome.FAILED:
             assert result.message.startswith(batch.failures[position])
+    # A try that was seen to fail left nothing behind, and is followed by another one.
+    open_ones = [each for each in batches if result.tries == 1 or not _failed(each)]
     if result.outcome is Outcome.REJECTED or result.not_sent:
-        assert not batches, f"{result.message!r}, and it was taken"
+        assert not open_ones, f"{result.message!r}, and it was taken"
+    _check_tries(result, batches, story)
     if result.not_sent:
         assert result.outcome is Outcome.UNKNOWN
         assert result.batch_id is None
@@ -62,7 +67,40 @@ def _check_truth(result: ItemResult[Any], batches: list[tuple[Batch, int]], stor
         assert result.message
         assert result.batch_id is None or result.batch_id in {batch.id for batch, _ in batches}
     if story.resource is ONCE:
-        assert len(batches) <= 1, "sent twice, and not marked idempotent"
+        assert len(batches) - sum(map(_failed, batches)) <= 1, "sent twice, and not marked idempotent"
+        assert len(batches) <= story.most_tries, "sent more often than it may be"
+
+
+def _check_tries(result: ItemResult[Any], batches: list[tuple[Batch, int]], story: Story) -> None:
+    """A result is the last one, and says how many there were."""
+    assert 1 <= result.tries <= story.most_tries
+    if result.outcome in (Outcome.SUCCEEDED, Outcome.FAILED):
+        assert result.resent or result.tries <= len(batches)
+        # Whether a try was taken whose answer was lost, a later one of the same item does not tell.
+        if len(batches) == result.tries:
+            assert batches[-1][0].id == result.batch_id, "not the last try"
+            assert all(map(_failed, batches[:-1])), "sent again after it had not failed"
+
+
+def _check_order(world: World, taken: dict[float, list[tuple[Batch, int]]]) -> None:
+    """The writes of a key come in the input's order, and none again after another one, in whichever upload that is."""
+    sent: dict[Any, list[tuple[int, int, int]]] = {}
+    for number, story in enumerate(world.stories):
+        for result in _all_results(story):
+            for batch, position in taken.get(_mark(result.item), []):
+                key = (story.account, story.resource.path, batch.items[position]["asin"].casefold())
+                sent.setdefault(key, []).append((batch.number, number, result.index))
+    for key, writes in sent.items():
+        order = list(dict.fromkeys((number, index) for _, number, index in sorted(writes)))
+        assert [each for each, _ in groupby(write[1:] for write in sorted(writes))] == order, f"{key}: {writes}"
+        for number in range(len(world.stories)):
+            indexes = [index for which, index in order if which == number]
+            assert indexes == sorted(indexes), f"{key}: {indexes}"
+
+
+def _failed(taken: tuple[Batch, int]) -> bool:
+    batch, position = taken
+    return position in batch.failures
 
 
 def _check_the_gate(world: World) -> None:

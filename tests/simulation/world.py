@@ -89,6 +89,8 @@ class Story:
     how: str
     at: int
     pace: float
+    retry: Callable[[ItemResult[Any]], bool | float | None] | None = None
+    most_tries: int = 1
     upload: Upload[Any] | None = None
     got: list[ItemResult[Any]] = field(default_factory=list)
     error: BaseException | None = None
@@ -239,7 +241,7 @@ def _story(rng: random.Random, number: int, accounts: list[str]) -> Story:
                     "percACoS": 1.0 + number * 1_000 + place,
                 }
             )
-    return Story(
+    story = Story(
         account=rng.choice([None, *accounts]),
         resource=rng.choice([MASTERLIST, MASTERLIST, ONCE]),
         items=items,
@@ -247,6 +249,17 @@ def _story(rng: random.Random, number: int, accounts: list[str]) -> Story:
         at=rng.randrange(count + 1),
         pace=rng.choice([0.0, 0.0, 0.003, 0.5]),
     )
+    _add_retry(random.Random(f"{number}/{count}/{story.at}/{keys}/{items[:1]}"), story)
+    return story
+
+
+def _add_retry(rng: random.Random, story: Story) -> None:
+    """Draws from a stream of its own: what else a seed decides stays as it was."""
+    if rng.random() < 0.5:
+        return
+    delays = rng.choice([[True], [0.3], [0, 5, 70.0], [True, 0.05, 2.0, None]])
+    story.retry = lambda result: rng.choice(delays)
+    story.most_tries = rng.choice([2, 3, 6])
 
 
 async def tell(story: Story, account: Any) -> None:
@@ -274,7 +287,9 @@ async def _source(story: Story) -> AsyncIterator[Any]:
 
 def _opened(story: Story, account: Any) -> Upload[Any]:
     items = _source(story) if story.pace else story.items
-    story.upload = account.upload(story.resource, items)
+    story.upload = account.upload(
+        story.resource, items, retry=story.retry, max_item_tries=story.most_tries if story.retry else 3
+    )
     return story.upload
 
 
