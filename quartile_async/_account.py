@@ -80,8 +80,9 @@ class Account:
         Args:
             resource: where the items go, and what they look like.
             items: mappings or models, in a sync or async iterable, which is read only as far as there is room for
-                results. An item that is invalid gets a REJECTED result, and so does an exception in an item's
-                place: a record that its source could not read.
+                results; or a table, whose rows they are: a DataFrame of pandas or polars, or anything with an Arrow
+                stream. An item that is invalid gets a REJECTED result, and so does an exception in an item's place: a
+                record that its source could not read.
             journal: a file (or a `Journal`) that remembers what became of each item. After a crash the same upload
                 with the same items goes on where it ended; one that had ended is replayed, and nothing is sent.
             retry: a plain function, called with each FAILED result, which says whether the item is sent again: None or
@@ -93,8 +94,8 @@ class Account:
 
         Raises:
             ClientClosedError: the client is closed.
-            ConfigurationError: `items` cannot be read item by item, `journal` is no path and no `Journal`, or `retry`
-                or `max_item_tries` cannot be used.
+            ConfigurationError: `items` cannot be read item by item, or lack a column; `journal` is no path and no
+                `Journal`; `retry` or `max_item_tries` cannot be used.
         """
         self._shared.check_open()
         function = checked_retry(retry, max_item_tries)

@@ -16,6 +16,7 @@ import pydantic
 
 from ._batch import Results
 from ._errors import AlreadyStartedError, ConfigurationError
+from ._resources import Resource
 from ._results import ItemResult, Outcome, Progress, Summary, Tally
 from ._supervisor import Supervisor, UploadTools
 
@@ -44,7 +45,7 @@ class Upload(Generic[T]):
     _warns = False
 
     def __init__(self, items: Iterable[Any] | AsyncIterable[Any], tools: UploadTools) -> None:
-        self._supervisor = Supervisor(checked_items(items), tools)
+        self._supervisor = Supervisor(checked_items(items, tools.batch.resource), tools)
         self._length = len(items) if isinstance(items, Sized) else None
         self._counts = tools.batch.counts
         self._label = tools.batch.resource.path
@@ -216,12 +217,21 @@ class Upload(Generic[T]):
             del error  # or its traceback would hold this frame, and the frame the error, until a garbage collection
 
 
-def checked_items(items: Any) -> Any:
+OF_TABLES = ("__arrow_c_stream__", "__dataframe__", "iloc")
+"""What tables of rows and columns have one of. Most of them are iterated by column name."""
+
+
+def checked_items(items: Any, resource: Resource[Any]) -> Any:
     """What can be read item by item.
 
     Raises:
-        ConfigurationError: it is one item, a text, or cannot be iterated.
+        ConfigurationError: it is one item, a text, or cannot be iterated; or a table without a column that is needed.
     """
+    if any(hasattr(items, name) for name in OF_TABLES):
+        from ._frames import is_table, opened_table  # when there may be one
+
+        if is_table(items):
+            return opened_table(items, resource)
     if isinstance(items, Mapping | str | bytes | pydantic.BaseModel):
         raise ConfigurationError(
             f"The items are a single {type(items).__name__}. Give an iterable, or an async iterable, of mappings "

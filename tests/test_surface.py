@@ -146,6 +146,7 @@ FLOORS = [
     },
     {
         "_masterlist",
+        "_frames",
         "_journal",
         "_keys",
         "_answers",
