@@ -15,6 +15,7 @@
 | `first-result` | seconds until the first result, however large the input is |
 | `growth` | time and requests over items; rate over batches in flight |
 | `many` | 100 uploads at once on one client beside one as large |
+| `tracing` | CPU for each item with OpenTelemetry, with `on_event`, and with neither |
 | `imports` | importing it beside importing aiohttp and pydantic |
 
 **How.** Machines are noisy, so a figure alone says little: look at the ratios. In each round every client
@@ -35,7 +36,7 @@ arrived unchanged. The control of `waiting` is the spread over its draws: virtua
 | module | what it does |
 |---|---|
 | `questions` | what a question, an answer and a verdict are; `__main__` asks them |
-| `speed`, `memory`, `waiting`, `first_result`, `growth`, `many`, `imports` | one question each |
+| `speed`, `memory`, `waiting`, `first_result`, `growth`, `many`, `tracing`, `imports` | one question each |
 | `worlds`, `oracle`, `virtual` | for `waiting`: servers, the best that can be done, the library in virtual time |
 | `work` | the items |
 | `server` | answers and counts |

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 
-from . import first_result, growth, imports, many, memory, reading, speed, waiting
+from . import first_result, growth, imports, many, memory, reading, speed, tracing, waiting
 from .honesty import DishonestRunError
 from .questions import Answer, Question
 from .runner import BenchmarkError, require_orjson
@@ -21,6 +21,7 @@ QUESTIONS: Mapping[str, tuple[str, Question]] = {
     "first-result": ("When do the first results come?", first_result.answer),
     "growth": ("Do twice the items take twice the time, and twice the slots half of it?", growth.answer),
     "many": ("What do many uploads at once cost, and is each served?", many.answer),
+    "tracing": ("What does it cost to be told of the work, by traces or events?", tracing.answer),
     "reading": ("What does it cost to read a row of a file, beside uploading it?", reading.answer),
     "imports": ("What does it cost to import it?", imports.answer),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -25,7 +25,7 @@ class RequestTrace(Protocol):
 class BatchTrace(Protocol):
     """One batch, from its submit to its end. Its task is the batch's own, and so is the context there."""
 
-    def results(self, results: Iterable[ItemResult[Any]], status: str | None = None) -> None:
+    def results(self, results: Sequence[ItemResult[Any]], status: str | None = None) -> None:
         """These became of items of it; `status` is the server's word for its end, where it was seen."""
 
     def failed(self, error: Exception) -> None:
@@ -42,7 +42,7 @@ class UploadTrace(Protocol):
         """A batch of so many items begins; `resumed`: an earlier run has submitted it."""
         ...
 
-    def results(self, results: Iterable[ItemResult[Any]]) -> None:
+    def results(self, results: Sequence[ItemResult[Any]]) -> None:
         """These are ready for the consumer: one for each item, once."""
 
     def ended(self, by: EndedBy, *, read: int, batches: int, error: Exception | None) -> None:

@@ -15,11 +15,14 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping
+import threading
+import weakref
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextvars import Token
+from http import HTTPStatus
 from time import perf_counter, time_ns
 from types import TracebackType
-from typing import Any, ParamSpec, Self
+from typing import Any, NamedTuple, ParamSpec, Self
 from urllib.parse import urlsplit
 
 from opentelemetry import context, metrics, trace
@@ -45,6 +48,10 @@ BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5
 """Seconds; the conventions' own for `http.client.request.duration`."""
 
 OUTCOMES = tuple((outcome, outcome.value) for outcome in Outcome)
+SUCCEEDED = Outcome.SUCCEEDED.value
+
+NOWHERE = context.Context({"quartile_async": "no span"})
+"""For measurements without an exemplar, which costs as much as a measurement."""
 
 BATCH = context.create_key("quartile_async batch")
 
@@ -62,7 +69,10 @@ class QuartileInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # for the s
         return ()
 
     def _instrument(self, **kwargs: Any) -> None:
-        _tracing.active = _Telemetry(kwargs.get("tracer_provider"), kwargs.get("meter_provider"))
+        meters = kwargs.get("meter_provider") or metrics.get_meter_provider()
+        if (instruments := _made.get(meters)) is None:  # else they would be there twice, and a meter forgets nothing
+            instruments = _made[meters] = _Instruments(meters)
+        _tracing.active = _Telemetry(kwargs.get("tracer_provider"), instruments)
 
     def _uninstrument(self, **kwargs: Any) -> None:
         _tracing.active = None
@@ -81,15 +91,46 @@ def _harmless(method: Callable[P, None]) -> Callable[P, None]:
     return guarded
 
 
-class _Telemetry:
-    """The tracer and the instruments."""
+class _Total:
+    """A sum for one set of attributes."""
 
-    def __init__(self, tracers: trace.TracerProvider | None, meters: metrics.MeterProvider | None) -> None:
-        self.tracer = trace.get_tracer("quartile_async", __version__, tracers, SCHEMA)
-        meter = metrics.get_meter("quartile_async", __version__, meters, SCHEMA)
-        self.items = meter.create_counter("quartile.items", "{item}", "Items that have a result, by outcome")
-        self.active_batches = meter.create_up_down_counter("quartile.batches.active", "{batch}", "Batches in flight")
-        self.polls = meter.create_counter("quartile.polls", "{poll}", "Requests that asked for a batch")
+    def __init__(self, attributes: Mapping[str, AttributeValue], lock: threading.Lock) -> None:
+        self.attributes = attributes
+        self.value = 0
+        self._lock = lock
+
+    def add(self, count: int) -> None:
+        with self._lock:
+            self.value += count
+
+
+class _Totals:
+    """Sums that are asked for when metrics are read: adding to one is much cheaper than measuring."""
+
+    def __init__(self) -> None:
+        self._totals: dict[frozenset[tuple[str, AttributeValue]], _Total] = {}
+        self._lock = threading.Lock()
+
+    def of(self, attributes: Mapping[str, AttributeValue]) -> _Total:
+        return self._totals.setdefault(frozenset(attributes.items()), _Total(attributes, self._lock))
+
+    def __call__(self, options: metrics.CallbackOptions) -> list[metrics.Observation]:
+        return [metrics.Observation(total.value, total.attributes) for total in list(self._totals.values())]
+
+
+class _Instruments:
+    """The instruments, of one provider."""
+
+    def __init__(self, provider: metrics.MeterProvider) -> None:
+        meter = metrics.get_meter("quartile_async", __version__, provider, SCHEMA)
+        self.items, self.active_batches, self.polls = _Totals(), _Totals(), _Totals()
+        meter.create_observable_counter(
+            "quartile.items", [self.items], "{item}", "Items that have a result, by outcome"
+        )
+        meter.create_observable_up_down_counter(
+            "quartile.batches.active", [self.active_batches], "{batch}", "Batches in flight"
+        )
+        meter.create_observable_counter("quartile.polls", [self.polls], "{poll}", "Requests that asked for a batch")
         self.throttled_time = meter.create_counter("quartile.throttled.time", "s", "Time for which the gate is closed")
         self.request_duration = meter.create_histogram(
             "http.client.request.duration",
@@ -98,18 +139,29 @@ class _Telemetry:
             explicit_bucket_boundaries_advisory=BUCKETS,
         )
 
+
+_made: weakref.WeakKeyDictionary[metrics.MeterProvider, _Instruments] = weakref.WeakKeyDictionary()
+
+
+class _Telemetry:
+    """The tracer and the instruments."""
+
+    def __init__(self, tracers: trace.TracerProvider | None, instruments: _Instruments) -> None:
+        self.tracer = trace.get_tracer("quartile_async", __version__, tracers, SCHEMA)
+        self.instruments = instruments
+
     def upload(self, labels: Mapping[str, object], server: str) -> _Upload:
         return _Upload(self, labels, server)
 
     def request(self, method: str, server: str, path: str, route: str, resends: int) -> _Request:
-        return _Request(self, method, server, path=path, route=route, resends=resends)
+        return _Request(self, _place(method, server, route), path, resends)
 
     def waiting(self, what: Wait) -> _Waiting:
         return _Waiting(what)
 
     @_harmless
     def throttled(self, seconds: float, reason: str) -> None:
-        self.throttled_time.add(seconds, {"quartile.throttled.reason": reason})
+        self.instruments.throttled_time.add(seconds, {"quartile.throttled.reason": reason})
 
 
 class _Followed:
@@ -144,20 +196,22 @@ class _Upload(_Followed):
     """An upload. It runs in a task of its own: what is made current there need not be put back."""
 
     def __init__(self, telemetry: _Telemetry, labels: Mapping[str, object], server: str) -> None:
-        self.telemetry = telemetry
-        self.resource = str(labels["resource"])
         self.labels = {f"quartile.{name}": str(value) for name, value in labels.items() if value is not None}
         self.context = context.get_current()
+        self.tracer = telemetry.tracer
+        self.batch_name = f"batch {labels['resource']}"
+        self.active_batches = telemetry.instruments.active_batches.of(self.labels)
+        self.polls = telemetry.instruments.polls.of(self.labels)
+        self._name = f"upload {labels['resource']}"
         self._server = server
-        self._counts: dict[str, int] = {value: 0 for _, value in OUTCOMES}
+        self._items = telemetry.instruments.items
+        self._counts: dict[str, int] = {}
         self._replayed = 0
-        self._of_outcome = {value: self.labels | {"quartile.outcome": value} for _, value in OUTCOMES}
 
     @_harmless
     def _begin(self) -> None:
-        address, port, _ = _place(self._server)
-        attributes: dict[str, AttributeValue] = {**self.labels, "server.address": address, "server.port": port}
-        self.span = self.telemetry.tracer.start_span(f"upload {self.resource}", attributes=attributes)
+        attributes: dict[str, AttributeValue] = {**self.labels, **_address(self._server)}
+        self.span = self.tracer.start_span(self._name, attributes=attributes)
         self.context = trace.set_span_in_context(self.span)
         context.attach(self.context)
 
@@ -169,141 +223,134 @@ class _Upload(_Followed):
         return _Batch(self, items, resumed=resumed)
 
     @_harmless
-    def results(self, results: Iterable[ItemResult[Any]]) -> None:
-        fresh = [result for result in results if not result.replayed]
-        self._replayed += sum(1 for result in results if result.replayed)
-        for value, count in _counted(fresh).items():
-            self._count(value, count)
+    def results(self, results: Sequence[ItemResult[Any]]) -> None:
+        fresh = [result.outcome for result in results if not result.replayed]
+        self._count(_counted(fresh))
+        self._replayed += len(results) - len(fresh)
 
     @_harmless
     def ended(self, by: EndedBy, *, read: int, batches: int, error: Exception | None) -> None:
         if (rest := read - self._replayed - sum(self._counts.values())) > 0:
-            self._count(Outcome.UNKNOWN.value, rest)
+            self._count({Outcome.UNKNOWN.value: rest})
         if self._replayed:
             self.span.set_attribute("quartile.items.replayed", self._replayed)
-        self.span.set_attributes({f"quartile.items.{value}": count for value, count in self._counts.items()})
+        self.span.set_attributes(_as_attributes(self._counts))
         self.span.set_attributes({"quartile.items": read, "quartile.batches": batches, "quartile.ended_by": by})
         if error is not None:
             self._note(error)
 
-    def _count(self, value: str, count: int) -> None:
-        self._counts[value] += count
-        self.telemetry.items.add(count, self._of_outcome[value])
+    def _count(self, counts: Mapping[str, int]) -> None:
+        _add(self._counts, counts)
+        for outcome, count in counts.items():
+            self._items.of(self.labels | {"quartile.outcome": outcome}).add(count)
 
 
 class _Batch(_Followed):
     """A batch. Its task, too, has nothing else to do, but for further batches of the same upload."""
 
     def __init__(self, upload: _Upload, items: int, *, resumed: bool) -> None:
-        self.labels = upload.labels
+        self.polls = upload.polls
         self._upload = upload
         self._items = items
         self._resumed = resumed
-        self._counts: dict[str, int] = {value: 0 for _, value in OUTCOMES}
+        self._counts: dict[str, int] = {}
+        self._found: dict[str, AttributeValue] = {}
 
     @_harmless
     def _begin(self) -> None:
         upload = self._upload
-        attributes: dict[str, AttributeValue] = {**self.labels, "quartile.items": self._items}
+        upload.active_batches.add(1)
+        attributes: dict[str, AttributeValue] = {**upload.labels, "quartile.items": self._items}
         if self._resumed:
             attributes["quartile.batch.resumed"] = True
-        self.span = upload.telemetry.tracer.start_span(
-            f"batch {upload.resource}", context=upload.context, attributes=attributes
-        )
+        self.span = upload.tracer.start_span(upload.batch_name, upload.context, attributes=attributes)
         context.attach(context.set_value(BATCH, self, trace.set_span_in_context(self.span, upload.context)))
-        upload.telemetry.active_batches.add(1, self.labels)
 
     @_harmless
-    def results(self, results: Iterable[ItemResult[Any]], status: str | None = None) -> None:
-        for value, count in _counted(results).items():
-            self._counts[value] += count
+    def results(self, results: Sequence[ItemResult[Any]], status: str | None = None) -> None:
+        _add(self._counts, _counted([result.outcome for result in results]))
         if status is not None:
-            self.span.set_attribute("quartile.batch.status", status if status in FINISHED else "other")
+            self._found["quartile.batch.status"] = status if status in FINISHED else "other"
 
     @_harmless
     def failed(self, error: Exception) -> None:
         self._note(error)
 
-    @_harmless
     def known_as(self, batch_id: str | None, *, resent: bool) -> None:
         if batch_id is not None:
-            self.span.set_attribute("quartile.batch.id", batch_id)
+            self._found["quartile.batch.id"] = batch_id
         if resent:
-            self.span.set_attribute("quartile.batch.resent", True)
+            self._found["quartile.batch.resent"] = True
 
     @_harmless
     def _end(self, error: BaseException | None) -> None:
-        self._upload.telemetry.active_batches.add(-1, self.labels)
+        self._upload.active_batches.add(-1)
         if isinstance(error, Exception):
             self._note(error)
         elif error is not None:
-            self.span.set_attribute("quartile.batch.left", True)
-        if error is not None:
-            self._counts[Outcome.UNKNOWN.value] += self._items - sum(self._counts.values())
-        self.span.set_attributes({f"quartile.items.{value}": count for value, count in self._counts.items()})
+            self._found["quartile.batch.left"] = True
+        if error is not None and (rest := self._items - sum(self._counts.values())) > 0:
+            _add(self._counts, {Outcome.UNKNOWN.value: rest})
+        self.span.set_attributes(_as_attributes(self._counts) | self._found)
         self.span.end()
 
 
-class _Request(_Followed):
-    """An HTTP exchange, in whatever task it is made: what was current there is put back."""
+class _Request:
+    """An HTTP exchange, in whatever task it is made: what was current there is put back.
 
-    _token: Token[context.Context] | None = None
+    Its span is made at its end, since nothing is within it, and then all is known at once: that is cheaper.
+    """
 
-    def __init__(self, telemetry: _Telemetry, method: str, server: str, *, path: str, route: str, resends: int) -> None:
-        address, port, before = _place(server)
+    __slots__ = ("_begun", "_here", "_path", "_place", "_resends", "_since", "_status", "_telemetry", "_token")
+
+    def __init__(self, telemetry: _Telemetry, place: _Place, path: str, resends: int) -> None:
         self._telemetry = telemetry
-        self._url = server + path
+        self._place = place
+        self._path = path
         self._resends = resends
-        self._begun = perf_counter()
-        self._attributes: dict[str, str | int] = {
-            "http.request.method": method,
-            "server.address": address,
-            "server.port": port,
-            "url.template": before + route,
-        }
+        self._status: int | None = None
+
+    def __enter__(self) -> Self:
+        # Else an instrumentation of aiohttp would make another span of it, and add headers.
+        self._here = context.get_current()
+        self._token: Token[context.Context] = context.attach(context.set_value(SUPPRESS_HTTP, True, self._here))
+        self._since, self._begun = time_ns(), perf_counter()
+        return self
+
+    def answered(self, status: int) -> None:
+        self._status = int(status)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        seconds = perf_counter() - self._begun
+        # A coroutine that is thrown away is closed in whatever context that happens.
+        if not isinstance(error, GeneratorExit):
+            context.detach(self._token)
+        self._tell(seconds, error)
 
     @_harmless
-    def _begin(self) -> None:
-        attributes = {**self._attributes, "url.full": self._url}
+    def _tell(self, seconds: float, error: BaseException | None) -> None:
+        place, instruments = self._place, self._telemetry.instruments
+        measured: dict[str, AttributeValue] = place.attributes.copy()
+        if self._status is not None:
+            measured["http.response.status_code"] = self._status
+        failed = self._status is None or self._status >= HTTPStatus.BAD_REQUEST
+        if failed:
+            measured["error.type"] = str(self._status) if error is None else _kind_beneath(error)
+        attributes = {**measured, "url.full": place.server + self._path}
         if self._resends:
             attributes["http.request.resend_count"] = self._resends
-        self.span = self._telemetry.tracer.start_span(
-            f"{attributes['http.request.method']} {attributes['url.template']}",
-            kind=trace.SpanKind.CLIENT,
-            attributes=attributes,
+        span = self._telemetry.tracer.start_span(
+            place.name, self._here, trace.SpanKind.CLIENT, attributes, start_time=self._since
         )
-        # Else an instrumentation of aiohttp would make another span of it, and add headers.
-        current = context.set_value(SUPPRESS_HTTP, True, trace.set_span_in_context(self.span))
-        self._token = context.attach(current)
-
-    @_harmless
-    def answered(self, status: int) -> None:
-        found: dict[str, str | int] = {"http.response.status_code": int(status)}
-        if status >= 400:
-            found["error.type"] = str(int(status))
-            self.span.set_status(trace.StatusCode.ERROR)
-        self.span.set_attributes(found)
-        self._attributes |= found
-
-    @_harmless
-    def _end(self, error: BaseException | None) -> None:
-        try:
-            if error is not None:
-                beneath = error.__cause__ if isinstance(error, TransportError) else None
-                self._note(beneath or error)
-                self._attributes["error.type"] = _kind_of(beneath or error)
-            self._measure()
-        finally:
-            # A coroutine that is thrown away is closed in whatever context that happens.
-            if self._token is not None and not isinstance(error, GeneratorExit):
-                context.detach(self._token)
-            self.span.end()
-
-    def _measure(self) -> None:
-        self._telemetry.request_duration.record(perf_counter() - self._begun, self._attributes)
-        if self._attributes["http.request.method"] == "GET":
-            batch = context.get_value(BATCH)
-            self._telemetry.polls.add(1, batch.labels if isinstance(batch, _Batch) else None)
+        if failed:
+            span.set_status(trace.StatusCode.ERROR)
+        span.end()
+        instruments.request_duration.record(seconds, measured, NOWHERE)
+        if place.polls:
+            batch = self._here.get(BATCH)
+            (batch.polls if isinstance(batch, _Batch) else instruments.polls.of({})).add(1)
 
 
 class _Waiting(_Followed):
@@ -325,17 +372,56 @@ class _Waiting(_Followed):
             self.span.add_event(f"quartile.{self._what}", seconds, self._since)
 
 
-def _counted(results: Iterable[ItemResult[Any]]) -> dict[str, int]:
+def _add(total: dict[str, int], counts: Mapping[str, int]) -> None:
+    for outcome, count in counts.items():
+        total[outcome] = total.get(outcome, 0) + count
+
+
+def _as_attributes(counts: Mapping[str, int]) -> dict[str, AttributeValue]:
+    return {f"quartile.items.{outcome}": count for outcome, count in counts.items() if count}
+
+
+def _counted(outcomes: Sequence[Outcome]) -> dict[str, int]:
     """How many there are of each outcome that there is."""
-    outcomes = [result.outcome for result in results]
+    succeeded = outcomes.count(Outcome.SUCCEEDED)
+    if succeeded == len(outcomes):  # the usual case
+        return {SUCCEEDED: succeeded} if succeeded else {}
     return {value: count for outcome, value in OUTCOMES if (count := outcomes.count(outcome))}
 
 
-@functools.lru_cache(maxsize=64)
-def _place(server: str) -> tuple[str, int, str]:
-    """A base URL's host, port and path."""
+class _Place(NamedTuple):
+    """Where requests of one kind go.
+
+    Attributes:
+        name: of their spans.
+        server: the base URL.
+        polls: whether they ask for a batch.
+        attributes: the same for all of them.
+    """
+
+    name: str
+    server: str
+    polls: bool
+    attributes: dict[str, AttributeValue]
+
+
+@functools.lru_cache(maxsize=256)
+def _place(method: str, server: str, route: str) -> _Place:
+    template = urlsplit(server).path + route
+    attributes: dict[str, AttributeValue] = {"http.request.method": method, "url.template": template}
+    return _Place(f"{method} {template}", server, method == "GET", attributes | _address(server))
+
+
+def _address(server: str) -> dict[str, AttributeValue]:
     url = urlsplit(server)
-    return url.hostname or "", url.port or (443 if url.scheme == "https" else 80), url.path
+    port = url.port or (443 if url.scheme == "https" else 80)
+    return {"server.address": url.hostname or "", "server.port": port}
+
+
+def _kind_beneath(error: BaseException) -> str:
+    """The class of the failure that an error speaks of: aiohttp's or the system's, where there is one."""
+    beneath = error.__cause__ if isinstance(error, TransportError) else None
+    return _kind_of(beneath or error)
 
 
 def _kind_of(error: BaseException) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import first_result, growth, imports, many, memory, reading, speed, waiting
+from benchmarks import first_result, growth, imports, many, memory, reading, speed, tracing, waiting
 from benchmarks.__main__ import QUESTIONS, main
 from benchmarks.honesty import DishonestRunError
 from benchmarks.oracle import Point, at, curve, plan
@@ -32,6 +32,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(first_result, "SIZES", (1_000,))
     monkeypatch.setattr(many, "QUICK_ITEMS", 1_000)
     monkeypatch.setattr(many, "UPLOADS", 5)
+    monkeypatch.setattr(tracing, "QUICK", {"items": 1_000, "runs": 1})
     monkeypatch.setattr(imports, "QUICK_RUNS", 1)
     monkeypatch.setattr(reading, "QUICK_SIZE", 300)
     monkeypatch.setattr(waiting, "BATCHES", 40)

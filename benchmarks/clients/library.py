@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from quartile_async import MASTERLIST, MasterlistItem, QuartileClient
 
@@ -15,12 +16,13 @@ async def upload(url: str, items: Iterator[Item], in_flight: int) -> Claim:
     return await feed(url, items, in_flight)
 
 
-def opened(url: str, in_flight: int) -> QuartileClient:
+def opened(url: str, in_flight: int, **settings: Any) -> QuartileClient:
     return QuartileClient(
         subscription_key=HEADERS["Subscription-Key"],
         auth=HEADERS["Authorization"].removeprefix("Bearer "),
         base_url=url,
         max_in_flight=in_flight,
+        **settings,
     )
 
 
