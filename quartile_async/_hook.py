@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -86,5 +87,5 @@ class Hook:
     def _tell(self, event: Event) -> None:
         try:
             self._function(event)
-        except Exception:
+        except (Exception, asyncio.CancelledError):  # that of a task of the function's own, which is none of this work
             logger.exception("on_event has failed with a %s; the work goes on.", type(event).__name__)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import tempfile
 from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -35,21 +35,17 @@ from ._tables.values import (
     MASTERLIST_VALUES,
     Cleaning,
     DecimalMark,
+    Evidence,
     Marks,
     PercentScale,
     checked_decimal,
     clean_percent,
-    decimal_mark_of,
-    seem_fractions,
 )
 
 __all__ = ["ItemFile", "ItemFiles", "MalformedRow", "ResultWriter", "RetryWriter", "Row", "read_items"]
 
 BLOCK = 1_000
 """Records that are read in one go in the worker thread."""
-
-SAMPLE = 1_000
-"""Records at the beginning of a file by which it is told how numbers are written."""
 
 
 class Table(Protocol):
@@ -108,6 +104,7 @@ class ItemFile:
         renamed: column -> field, for the columns that are read under another name.
         marks: how numbers are written.
         described: how the file is written, in words.
+        encoding: of text; UTF-8 for all else.
     """
 
     def __init__(self, path: Path, table: Table, reading: Reading, *, label: str | None = None) -> None:
@@ -122,6 +119,8 @@ class ItemFile:
         self.delimiter: str | None = getattr(table, "delimiter", ",") if table.complete else None
         self.marks: Marks = reading.cleaning.marks
         self.described: str = table.described
+        encoding = getattr(getattr(table, "file", None), "encoding", "utf-8")
+        self.encoding: str = "utf-8" if encoding == "utf-8-sig" else encoding
 
     def labelled(self, label: str) -> ItemFile:
         """The same file, whose records have this name for it."""
@@ -169,6 +168,7 @@ class ItemFiles:
         complete: whether records can have no other fields than those.
         delimiter: as for a file of its own; None if it is so for one of them.
         renamed: column -> field, for the columns that are read under another name.
+        encoding: of all of them, where they have the same; else UTF-8.
     """
 
     def __init__(self, files: Sequence[ItemFile]) -> None:
@@ -178,6 +178,8 @@ class ItemFiles:
         self.complete: bool = all(file.complete for file in files)
         delimiters = {file.delimiter for file in files}
         self.delimiter: str | None = None if None in delimiters else files[0].delimiter
+        encodings = {file.encoding for file in files}
+        self.encoding: str = encodings.pop() if len(encodings) == 1 else "utf-8"
         self.renamed: Mapping[str, str] = {column: name for file in files for column, name in file.renamed.items()}
 
     async def __aiter__(self) -> AsyncIterator[Row | MalformedRow]:
@@ -210,6 +212,7 @@ def read_items(
     percent_scale: PercentScale | None = None,
     encoding: str | None = None,
     sheet: str | None = None,
+    all_named: bool = True,
 ) -> ItemFile:
     """Opens a table of items, and reads its beginning: on an event loop, call it in a worker thread.
 
@@ -226,7 +229,8 @@ def read_items(
         percent_scale: 1: targets are percent, 100: they are fractions of one; None: percent, and a column that seems to
             be of fractions is an error. Numbers with a percent sign or a percent format are percent in any case.
         encoding: as Python names it; None: UTF-8, or what the first bytes tell.
-        sheet: of a workbook; None: the first one with any cells.
+        sheet: of a workbook; None: the first one that is not hidden and has any cells.
+        all_named: whether each column in `named` has to be there.
 
     Raises:
         ConfigurationError: the file cannot be used; the message says why and what to do.
@@ -237,10 +241,16 @@ def read_items(
     fields = resource.item.model_fields if resource is not None and resource.item is not None else {}
     needed = dict.fromkeys([*(name for name, each in fields.items() if each.is_required()), *required])
     is_masterlist = resource is not None and resource.path == "process/masterlist"
+    named = {column: name for column, name in (named or {}).items() if all_named or column in table.header}
     spellings = dict(MASTERLIST_SPELLINGS if is_masterlist else {}) | dict(spellings or {})
     try:
         renamed = matched_columns(
-            table.header, tuple(needed) if table.complete else (), spellings, named or {}, strict=table.complete
+            table.header,
+            tuple(needed) if table.complete else (),
+            spellings,
+            named,
+            fields=(*fields, *needed),
+            strict=table.complete,
         )
     except ConfigurationError as error:
         raise ConfigurationError(f"{path.name} ({table.described}): {error}") from None
@@ -271,30 +281,30 @@ def _opened_table(path: Path, encoding: str | None, sheet: str | None) -> Table:
 def _marks_of(
     path: Path, table: Table, reading: Reading, said: DecimalMark | None, scale: PercentScale | None
 ) -> Marks:
-    """How the targets of a masterlist are written.
+    """How the targets of a masterlist are written, by as many of them as it takes to be sure.
 
     Raises:
         ConfigurationError: they may be fractions.
     """
     target = next(name for name, clean in MASTERLIST_VALUES.items() if clean is clean_percent)
+    evidence = Evidence()
     records = cast("Generator[Row | MalformedRow]", table.records(reading.renamed, reading.needed))
-    try:
-        values = [record.get(target) for record in itertools.islice(records, SAMPLE) if isinstance(record, Row)]
-    finally:
-        records.close()
-    marks = Marks(said or decimal_mark_of(values), said is not None)
-    if scale is None and seem_fractions(values, marks):
+    with closing(records):
+        for record in records:
+            if isinstance(record, Row):
+                evidence.add(record.get(target))
+            if evidence.is_enough:
+                break
+    if scale is None and evidence.seem_fractions:
         column = next((column for column, name in reading.renamed.items() if name == target), target)
+        count = evidence.plain + evidence.marked
         raise ConfigurationError(
-            f"{path.name}: most values of {column!r} are below 5 (such as {_low_one(values)}). Are they percent, or "
-            "fractions of one, of which 0.275 means 27.5 %? Say --percent-scale 1 for percent, --percent-scale 100 for "
-            "fractions."
+            f"{path.name}: {evidence.low} of {count} values of {column!r} have no percent sign and are below 5 (such "
+            f"as {evidence.a_low_one}). Are they percent, or fractions of one, of which 0.275 means 27.5 %? Say "
+            "--percent-scale 1 for percent, --percent-scale 100 for fractions."
         )
-    return replace(marks, scale=scale or 1)
-
-
-def _low_one(values: Iterable[Any]) -> str:
-    return str(next(value for value in values if value not in (None, "")))
+    found = evidence.decimal_mark(separated_by_commas=getattr(table, "delimiter", ",") == ",")
+    return Marks(said or found, said is not None, scale or 1)
 
 
 # ----------------------------------------------------------------------------------------------------------------
@@ -327,6 +337,7 @@ class ParquetTable:
 
     path: Path
     header: tuple[str, ...]
+    kinds: Mapping[str, str]
     complete: bool = True
 
     described = "Parquet"
@@ -339,7 +350,12 @@ class ParquetTable:
         numbers = itertools.count(1)
         with duckdb.connect(config={"threads": 1}) as database:
             try:
-                found = database.execute("SELECT * FROM read_parquet(?)", [_literal(self.path)])
+                # A number of single precision has the digits that it is written with.
+                columns = ", ".join(
+                    f"CAST(CAST({name} AS VARCHAR) AS DOUBLE) AS {name}" if kind == "FLOAT" else name
+                    for name, kind in self.kinds.items()
+                )
+                found = database.execute(f"SELECT {columns} FROM read_parquet(?)", [_literal(self.path)])  # noqa: S608  # quoted
                 while block := found.fetchmany(BLOCK):
                     for cells in block:
                         yield Row(zip(header, cells, strict=True), next(numbers))
@@ -365,7 +381,8 @@ def _opened_parquet(path: Path) -> ParquetTable:
             described = database.execute("DESCRIBE SELECT * FROM read_parquet(?)", [_literal(path)]).fetchall()
         except duckdb.Error as error:
             raise ConfigurationError(f"{path.name} cannot be read as Parquet: {_first_line(error)}") from None
-    return ParquetTable(path, tuple(name for name, *_ in described))
+    kinds = {f'"{name.replace(chr(34), chr(34) * 2)}"': str(kind) for name, kind, *_ in described}
+    return ParquetTable(path, tuple(name for name, *_ in described), kinds)
 
 
 def _first_line(error: Exception) -> str:
@@ -430,7 +447,7 @@ class ResultWriter:
         complete = complete and bool(columns)
         self._columns = Columns(columns, complete=complete, with_file=with_file, in_database=self._is_parquet)
         self._kinds: dict[str, set[type]] = {name: set() for name in self._columns.all}
-        self._part = self._path.with_name(f"{self._path.name}.part.jsonl")
+        self._part = part_of(self._path)
         self._sink = self._opened(suffix)
 
     def _opened(self, suffix: str) -> Sink:
@@ -470,6 +487,11 @@ class ResultWriter:
         unfinished.replace(self._path)
         with suppress(OSError):
             self._part.unlink()
+
+
+def part_of(path: Path) -> Path:
+    """Where results stand until they are written as Parquet."""
+    return path.with_name(f"{path.name}.part.jsonl")
 
 
 FIRST_TYPES = {"index": "BIGINT", "line": "BIGINT", "not_sent": "BOOLEAN", "resent": "BOOLEAN", "outcome": "VARCHAR"}

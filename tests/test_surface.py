@@ -18,7 +18,7 @@ PUBLIC = {
     "JournalError", "SharedQuotaError", "MASTERLIST", "MasterlistItem", "Outcome", "PermissionDeniedError", "Progress", "ProtocolError",
     "QuartileClient", "QuartileError", "QuotaExceededError", "RateLimitError", "Resource", "ServerError", "Summary",
     "Account", "FileTokenStore", "Journal", "LoginAuth", "RefreshAuth", "StoredTokens", "TokenStore",
-    "TransportError", "UNMANAGED_ASINS", "UNMANAGED_CAMPAIGNS", "Upload",
+    "TransportError", "UNMANAGED_ASINS", "UNMANAGED_CAMPAIGNS", "Upload", "upload_file",
 }  # fmt: skip
 EVENTS = {
     "BatchFinished", "BatchPolled", "BatchSubmitted", "Event", "OutageBegan", "OutageEnded", "RequestRetried",
@@ -171,14 +171,15 @@ FLOORS = [
     {"_outbox"},
     {"_supervisor"},
     {"_upload"},
-    {"_account"},
+    {"_account", "_blocks"},
     {"_client"},
+    {"_upload_file"},
 ]
 
 
 TABLE_FLOORS = [
     {"rows", "formats", "headers"},
-    {"opening", "values", "results"},
+    {"opening", "values", "results", "number_formats"},
     {"csv_rows", "json_rows", "excel_rows", "retry"},
 ]
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import IO, Self
 
 from .._errors import ConfigurationError
-from .opening import TextFile, as_latin, told_where_it_breaks_off
+from .headers import listed
+from .opening import REPLACED, TextFile, as_latin, is_text, told_where_it_breaks_off
 from .rows import MalformedRow, Row
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
@@ -23,7 +24,6 @@ SAMPLE = 1 << 17
 """Characters at the beginning of a file by which it is told how it is separated."""
 
 NOT_UTF_8 = "The record is not in UTF-8: save the file as 'CSV UTF-8'."
-REPLACED = "\ufffd"
 
 
 @dataclass(slots=True)
@@ -78,7 +78,7 @@ def opened_csv(file: TextFile, sniff: Callable[[bytes], str | None]) -> CsvTable
         header = _header(text, delimiter)
     if "" in header or len(set(header)) < len(header):
         raise ConfigurationError(
-            f"{name} has the columns {', '.join(map(repr, header))} (separated by {DELIMITERS[delimiter]}). Give each "
+            f"{name} has the columns {listed(header)} (separated by {DELIMITERS[delimiter]}). Give each "
             "column a name of its own."
         )
     return CsvTable(file, delimiter, header)
@@ -161,6 +161,12 @@ def _records(file: IO[str], delimiter: str, renamed: Mapping[str, str], repair: 
     lines = _Lines(file)
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     header: tuple[str, ...] = ()
+
+    def malformed(reason: str, text: str, record: str | None = None) -> MalformedRow:
+        return MalformedRow(
+            reason, line=line, text=text, record=record, separated_by=delimiter, columns=len(header) or None
+        )
+
     while True:
         line = lines.begin_record()
         try:
@@ -168,9 +174,7 @@ def _records(file: IO[str], delimiter: str, renamed: Mapping[str, str], repair: 
         except StopIteration:
             return
         except csv.Error as error:
-            yield MalformedRow(
-                f"The record cannot be read: {error}.", line=line, text=lines.give_back_all_but_the_first()
-            )
+            yield malformed(f"The record cannot be read: {error}.", lines.give_back_all_but_the_first())
             continue
         assert cells is not None
         if not any(cells):
@@ -181,12 +185,11 @@ def _records(file: IO[str], delimiter: str, renamed: Mapping[str, str], repair: 
         if len(cells) != len(header):
             # Where a quote was not closed, the lines that it swallowed are records of their own.
             text = lines.give_back_all_but_the_first()
-            yield MalformedRow(f"The record has {len(cells)} cells, the header {len(header)}.", line=line, text=text)
+            yield malformed(f"The record has {len(cells)} cells, the header {len(header)}.", text)
             continue
         as_read = cells
         if not _is_certain(cells) and (cells := repair(header, cells)) is None:
-            text = ascii(delimiter.join(as_read))
-            yield MalformedRow(NOT_UTF_8, line=line, text=text, record=lines.record)
+            yield malformed(NOT_UTF_8, ascii(delimiter.join(as_read)), lines.record)
             continue
         yield Row(zip(header, cells, strict=True), line)
 
@@ -195,8 +198,3 @@ def _is_certain(cells: Iterable[str]) -> bool:
     return not any(
         char == REPLACED or "\udc80" <= char <= "\udcff" for cell in cells if not cell.isascii() for char in cell
     )
-
-
-def is_text(cell: str) -> bool:
-    """Whether all of a cell could be decoded."""
-    return cell.isascii() or not any("\udc80" <= char <= "\udcff" for char in cell)

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import itertools
-import re
-import zipfile
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from xml.etree.ElementTree import ParseError
 
 from .._errors import ConfigurationError
-from .rows import MalformedRow, Percent, Row
-
-QUOTED = re.compile(r'"[^"]*"|\\.|_.|\*.')
-"""The parts of a number format that are shown as they are: quoted, escaped, or blanks as wide as a character."""
+from .headers import listed
+from .number_formats import shown
+from .rows import MalformedRow, Row
 
 
 @dataclass(slots=True)
@@ -33,7 +29,7 @@ class ExcelTable:
 
     @property
     def described(self) -> str:
-        others = f"; not read: {', '.join(map(repr, self.others))}" if self.others else ""
+        others = f"; not read: {listed(self.others)}" if self.others else ""
         return f"the sheet {self.sheet!r}{others}"
 
     def records(self, renamed: Mapping[str, str], needed: frozenset[str] | None) -> Iterator[Row | MalformedRow]:
@@ -54,9 +50,8 @@ class ExcelTable:
                     header = tuple(renamed.get(name, name) for name in self.header)
                 elif len(values) > len(header):
                     text = "\t".join("" if value is None else str(value) for value in values)
-                    yield MalformedRow(
-                        f"The row has {len(values)} cells, the header {len(header)}.", line=number, text=text
-                    )
+                    reason = f"The row has {len(values)} cells, the header {len(header)}."
+                    yield MalformedRow(reason, line=number, text=text, cells=values)
                 else:
                     values += [None] * (len(header) - len(values))
                     yield Row(zip(header, values, strict=True), number)
@@ -67,7 +62,7 @@ class ExcelTable:
 
 
 def opened_excel(path: Path, sheet: str | None) -> ExcelTable:
-    """Reads the header of a sheet; None: of the first one that has any cells.
+    """Reads the header of a sheet; None: of the first one that is not hidden and has any cells.
 
     Raises:
         ConfigurationError: there is no such sheet, or it cannot be used.
@@ -76,10 +71,9 @@ def opened_excel(path: Path, sheet: str | None) -> ExcelTable:
     with _workbook(path) as book:
         names: list[str] = [each.title for each in book.worksheets]
         if sheet is not None and sheet not in names:
-            raise ConfigurationError(
-                f"{path.name} has no sheet {sheet!r}. Its sheets are {', '.join(map(repr, names))}."
-            )
-        for name in [sheet] if sheet is not None else names:
+            raise ConfigurationError(f"{path.name} has no sheet {sheet!r}. Its sheets are {listed(names)}.")
+        visible = [each.title for each in book.worksheets if each.sheet_state == "visible"]
+        for name in [sheet] if sheet is not None else visible:
             rows = max(0, (book[name].max_row or 1) - 1)
             if (header := _header(_rows(book[name]))) is not None:
                 others = tuple(other for other in names if other != name)
@@ -90,19 +84,27 @@ def opened_excel(path: Path, sheet: str | None) -> ExcelTable:
 @contextmanager
 def _workbook(path: Path) -> Iterator[Any]:
     import openpyxl  # a part of the extra `cli`, and slow to import
-    from openpyxl.utils.exceptions import InvalidFileException
 
+    # About styles, validations and the like, of which nothing is read; a date that is none is an error value.
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"openpyxl\.")
+    with path.open("rb"):
+        pass  # what it raises names the file
     try:
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-    except (InvalidFileException, zipfile.BadZipFile, KeyError, ValueError, ParseError) as error:
+    except Exception as error:  # noqa: BLE001  # a damaged file makes it raise anything
         raise ConfigurationError(
             f"{path.name} cannot be read as an Excel workbook ({type(error).__name__}). It may be damaged, protected "
             "by a password, or of another format: open it in Excel and save it as .xlsx."
         ) from None
     try:
         yield book
-    except (zipfile.BadZipFile, EOFError, ParseError) as error:
-        raise OSError(f"{path.name} is damaged or incomplete: {error}. Get it anew, and run the same again.") from error
+    except ConfigurationError:
+        raise
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}"
+        raise OSError(
+            f"{path.name} is damaged or incomplete ({what}). Open it in Excel, save it anew, and run the same again."
+        ) from error
     finally:
         book.close()
 
@@ -132,23 +134,6 @@ def _checked(path: Path, sheet: str, names: Sequence[Any]) -> tuple[str, ...]:
     )
     if len(set(header)) < len(header):
         raise ConfigurationError(
-            f"{path.name}, sheet {sheet!r}, has the columns {', '.join(map(repr, header))}. Give each column a name of "
-            "its own."
+            f"{path.name}, sheet {sheet!r}, has the columns {listed(header)}. Give each column a name of its own."
         )
     return header
-
-
-def shown(value: Any, number_format: str) -> Any:
-    """What a cell means, as it is shown: a number with a percent format is one of percent, and a number that is shown
-    with leading zeros has them.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return value
-    form = QUOTED.sub("", number_format or "")
-    if "%" in form:
-        return Percent(Decimal(repr(value)) * 100)
-    if "%" in (number_format or ""):
-        return Percent(value)  # the sign is only written behind it
-    if isinstance(value, int) and re.fullmatch("0{2,}", form):
-        return str(value).zfill(len(form))
-    return value

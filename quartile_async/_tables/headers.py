@@ -15,12 +15,27 @@ MASTERLIST_SPELLINGS: Mapping[str, Sequence[str]] = {
 achieved one so."""
 
 
+def _check_named(header: Sequence[str], named: Mapping[str, str], known: Sequence[str], *, strict: bool) -> None:
+    """Raises ConfigurationError where what was said of columns cannot be."""
+    if strict and (unknown := [column for column in named if column not in header]):
+        raise ConfigurationError(f"There is no column {listed(unknown)}: the columns are {listed(header)}.")
+    if known and (misspelt := [field for field in named.values() if field not in known]):
+        raise ConfigurationError(f"There is no field {listed(misspelt)}: the fields are {listed(known)}.")
+    if len(set(named.values())) < len(named):
+        raise ConfigurationError(f"Two columns are said to be the same field: {listed(named)}.")
+
+
+MOST_LISTED = 15
+"""Names that one message has."""
+
+
 def matched_columns(
     header: Sequence[str],
     required: Iterable[str],
     spellings: Mapping[str, Sequence[str]],
     named: Mapping[str, str],
     *,
+    fields: Iterable[str] = (),
     strict: bool = True,
 ) -> dict[str, str]:
     """Which columns are which fields: column -> field, for those that are not spelled like their field.
@@ -30,33 +45,33 @@ def matched_columns(
         required: fields that must be there.
         spellings: field -> names that mean it.
         named: column -> field, as the user has said.
+        fields: others that there may be.
         strict: whether there can be no other columns; else what is said of others is kept.
 
     Raises:
         ConfigurationError: a field has no column, or more than one; it says what was found and what to do.
     """
-    if strict and (unknown := [column for column in named if column not in header]):
-        raise ConfigurationError(f"There is no column {_listed(unknown)}: the columns are {_listed(header)}.")
-    if len(set(named.values())) < len(named):
-        raise ConfigurationError(f"Two columns are said to be the same field: {_listed(named)}.")
+    _check_named(header, named, list(dict.fromkeys((*required, *spellings, *fields))), strict=strict)
     columns = dict(named)
     for field in dict.fromkeys((*required, *spellings)):
-        if field in named.values() or field in header:
+        if field in named.values():
             continue
         meant = {_plain(name) for name in (field, *spellings.get(field, ()))}
         found = [column for column in header if _plain(column) in meant and column not in columns]
+        if field in found and not strict:  # JSON: some records may have one, and some the other
+            continue
         if len(found) > 1:
             raise ConfigurationError(
-                f"The columns {_listed(found)} could each be {field}. Say which one is: --map {found[0]!r}={field}"
+                f"The columns {listed(found)} could each be {field}. Say which one is: --map {found[0]!r}={field}"
             )
-        if found:
+        if found and found[0] != field:
             columns[found[0]] = field
     there = [columns.get(column, column) for column in header]
     if twice := [field for field in columns.values() if there.count(field) > 1]:
-        raise ConfigurationError(f"{_listed(twice)} is a column of its own already: the columns are {_listed(header)}.")
+        raise ConfigurationError(f"{listed(twice)} is a column of its own already: the columns are {listed(header)}.")
     if missing := [field for field in required if field not in there]:
         raise ConfigurationError(
-            f"The columns are {_listed(header)}; {_listed(missing)} must be there too{_known(missing, spellings)}. "
+            f"The columns are {listed(header)}; {listed(missing)} must be there too{_known(missing, spellings)}. "
             "Where a column has another name, say so with --map COLUMN=FIELD."
         )
     return columns
@@ -64,11 +79,14 @@ def matched_columns(
 
 def _known(fields: Sequence[str], spellings: Mapping[str, Sequence[str]]) -> str:
     names = [name for field in fields for name in spellings.get(field, ())]
-    return f" (or {_listed(names)})" if names else ""
+    return f" (or {listed(names)})" if names else ""
 
 
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(map(repr, names))
+def listed(names: Iterable[str]) -> str:
+    """Names, for people: no more of them than one reads."""
+    known = list(names)
+    more = f" and {len(known) - MOST_LISTED} more" if len(known) > MOST_LISTED else ""
+    return ", ".join(map(repr, known[:MOST_LISTED])) + more
 
 
 def _plain(name: str) -> str:

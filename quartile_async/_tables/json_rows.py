@@ -9,11 +9,13 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import IO, Any, TypeVar, cast
 
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from .._errors import ConfigurationError
-from .opening import TextFile, told_where_it_breaks_off
+from .opening import REPLACED, TextFile, told_where_it_breaks_off
 from .rows import MalformedRow, Row
+
+LOST = "The record has characters that were lost when it was saved. Write them anew."
 
 FIRST = 1_000
 """Records that are looked at for the names of the fields."""
@@ -64,7 +66,7 @@ class JsonArrayTable:
                     if isinstance(content, dict):
                         yield _row(content, renamed, number)
                     else:
-                        text = f"{content!r}"
+                        text = to_json(content).decode()
                         yield MalformedRow("The element of the array is not an object.", line=number, text=text)
             except (ijson.JSONError, UnicodeDecodeError) as error:
                 what = " ".join(str(error).split())[:200]
@@ -125,7 +127,9 @@ def _lines(file: IO[str], renamed: Mapping[str, str]) -> Iterator[Row | Malforme
             what = re.sub(r" at line \d+ column (\d+)$", r", at column \1", str(error))  # its line 1 is this line
             yield MalformedRow(f"The line is not JSON: {what}.", line=line, text=ascii(text), record=text)
             continue
-        if isinstance(content, dict):
+        if REPLACED in text:
+            yield MalformedRow(LOST, line=line, text=text)
+        elif isinstance(content, dict):
             yield _row(content, renamed, line)
         else:
             yield MalformedRow("The line is JSON, but not an object.", line=line, text=text)
@@ -141,4 +145,5 @@ def _row(content: dict[str, Any], renamed: Mapping[str, str], line: int) -> Row:
             for name, value in content.items()
         },
         line,
+        content,
     )

@@ -18,6 +18,9 @@ from .formats import Compression
 
 BLOCK_OF_BYTES = 1 << 20
 
+REPLACED = "\ufffd"
+"""The sign for what could not be read."""
+
 BOMS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 
@@ -48,8 +51,7 @@ class TextFile:
         """Opens its bytes, encoded as UTF-8 without a BOM."""
         binary = opened(self.path, self.compression)
         if not self.is_utf_8:
-            # Typeshed has no file-like type for it.
-            return cast("BinaryIO", codecs.EncodedFile(binary, "utf-8", self.encoding, "replace"))
+            return cast("BinaryIO", _Recoded(binary, self.encoding))
         buffered = io.BufferedReader(cast("io.RawIOBase", binary))
         if buffered.peek(3).startswith(codecs.BOM_UTF8):
             buffered.read(3)
@@ -59,6 +61,25 @@ class TextFile:
         """How often a byte occurs."""
         with opened(self.path, self.compression) as file, told_where_it_breaks_off(self.path):
             return sum(block.count(what) for block in iter(lambda: file.read(BLOCK_OF_BYTES), b""))
+
+
+class _Recoded:
+    """The bytes of a file in another encoding, as UTF-8.
+
+    Not codecs.EncodedFile by itself: reading into a buffer would pass its recoding by.
+    """
+
+    def __init__(self, binary: BinaryIO, encoding: str) -> None:
+        self._binary = binary
+        self._recoded = codecs.EncodedFile(binary, "utf-8", encoding, "replace")
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes."""
+        return self._recoded.read(size)
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._binary.close()
 
 
 def opened(path: Path, compression: Compression) -> BinaryIO:
@@ -87,7 +108,9 @@ def text_file(path: Path, compression: Compression, encoding: str | None) -> Tex
     if encoding is not None:
         try:
             name = codecs.lookup(encoding).name
-        except LookupError:
+            if "a".encode(name).decode(name) != "a":
+                raise LookupError
+        except (LookupError, UnicodeError):
             raise ConfigurationError(
                 f"There is no encoding {encoding!r}. Name one such as utf-8, utf-16, latin-1 or cp1252."
             ) from None
@@ -117,6 +140,8 @@ def told_where_it_breaks_off(path: Path) -> Iterator[None]:
         yield
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise _damaged(path, error) from error
+    except UnicodeError as error:
+        raise OSError(f"{path.name} is not in that encoding: {error}. Name another one, or none.") from error
     except Exception as error:
         if type(error).__name__ == "ZstdError":  # its module is only there where it is needed
             raise _damaged(path, error) from error
@@ -134,3 +159,8 @@ def as_latin(text: str) -> str:
         return content.decode("cp1252")
     except UnicodeDecodeError:
         return content.decode("latin-1")
+
+
+def is_text(cell: str) -> bool:
+    """Whether all of a cell could be decoded."""
+    return cell.isascii() or not any("\udc80" <= char <= "\udcff" for char in cell)

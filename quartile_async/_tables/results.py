@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Container, Iterable, Mapping, Sequence
+import datetime as dt
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -32,8 +34,9 @@ class Columns:
         taken = set(self.first) | (set() if complete else {OTHER_FIELDS})
         self._names: dict[str, str] = {}
         for name in own:
-            new = f"item.{name}" if name in taken else name
-            new = _unlike(taken, new) if in_database else new
+            plain = (name.replace("\0", "") or "unnamed") if in_database else name
+            new = f"item.{plain}" if plain in taken else plain
+            new = _unlike(taken, new, str.casefold if in_database else str)
             taken.add(new.casefold() if in_database else new)
             self._names[name] = new
         self.all: tuple[str, ...] = (*self.first, *self._names.values(), *(() if complete else (OTHER_FIELDS,)))
@@ -70,11 +73,10 @@ class Columns:
         return own
 
 
-def _unlike(taken: Container[str], name: str) -> str:
-    plain = name.replace("\0", "") or "unnamed"
-    new, number = plain, 2
-    while new.casefold() in taken:
-        new, number = f"{plain}_{number}", number + 1
+def _unlike(taken: Container[str], name: str, folded: Callable[[str], str]) -> str:
+    new, number = name, 2
+    while folded(new) in taken:
+        new, number = f"{name}_{number}", number + 1
     return new
 
 
@@ -118,7 +120,7 @@ class JsonLinesSink:
         self._file = path.open("wb")
 
     def write(self, records: Iterable[Mapping[str, Any]]) -> None:
-        self._file.writelines(to_json(record) + b"\n" for record in records)
+        self._file.writelines(as_json(record) + b"\n" for record in records)
         self._file.flush()
 
     def close(self) -> None:
@@ -146,7 +148,15 @@ def csv_writer(file: IO[str], delimiter: str) -> Any:
     return csv.writer(_LineFeeds(file), delimiter=delimiter, lineterminator=ROW_END)
 
 
+def as_json(value: Any) -> bytes:
+    """JSON of any value: what JSON does not know is its text, and bytes that are no text are base64."""
+    return to_json(value, bytes_mode="base64", fallback=str)
+
+
 def cell(value: Any) -> Any:
     """A value as it stands in a cell."""
-    as_it_is = value is None or (isinstance(value, str | int | float) and not isinstance(value, bool))
-    return value if as_it_is else to_json(value).decode()
+    if value is None or (isinstance(value, str | int | float) and not isinstance(value, bool)):
+        return value
+    if isinstance(value, Decimal | dt.date | dt.time):
+        return str(value)
+    return as_json(value).decode()

@@ -8,12 +8,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from pydantic_core import to_json
-
 from .._errors import ConfigurationError
 from .._results import ItemResult
 from .formats import Format
-from .results import cell, csv_writer
+from .results import as_json, cell, csv_writer
 from .rows import MalformedRow, Percent, original_of
 
 CSV_SUFFIXES, JSON_LINES_SUFFIXES, EXCEL_SUFFIXES = Format.CSV.value, Format.JSON_LINES.value, (".xlsx",)
@@ -22,8 +20,8 @@ CSV_SUFFIXES, JSON_LINES_SUFFIXES, EXCEL_SUFFIXES = Format.CSV.value, Format.JSO
 class _Target(Protocol):
     def write(self, fields: Mapping[str, Any]) -> None: ...
 
-    def write_unread(self, record: str) -> None:
-        """Writes a record that could not be read, as it is."""
+    def write_unread(self, item: MalformedRow) -> None:
+        """Writes a record that could not be read, so that it cannot be read again before it is mended."""
         ...
 
     def flush(self) -> None: ...
@@ -34,8 +32,8 @@ class _Target(Protocol):
 class RetryWriter:
     """Writes the records that did not succeed as they stood in their file, to be mended and uploaded again.
 
-    A record that could not be read is written as it is, byte for byte. Use it with `with`. A workbook is on disk when
-    it is closed.
+    A record that could not be read is written as it is, where it fits the file. Use it with `with`. A workbook is on
+    disk when it is closed.
 
     Args:
         path: ends like CSV or, for a table, like Excel (.xlsx); or like JSON Lines where the input is JSON. An existing
@@ -43,6 +41,7 @@ class RetryWriter:
         columns: of the input.
         delimiter: of the input, where it is CSV; a comma for other tables; None: it is JSON.
         header: the columns' names in the input, where they were read under others.
+        encoding: of the input.
 
     Raises:
         ConfigurationError: the suffix is that of another format.
@@ -50,10 +49,16 @@ class RetryWriter:
     """
 
     def __init__(
-        self, path: str | Path, columns: Sequence[str], delimiter: str | None, header: Sequence[str] | None = None
+        self,
+        path: str | Path,
+        columns: Sequence[str],
+        delimiter: str | None,
+        header: Sequence[str] | None = None,
+        *,
+        encoding: str = "utf-8",
     ) -> None:
         self._path = Path(path)
-        self._target = _target(self._path, columns, delimiter, header or columns)
+        self._target = _target(self._path, columns, delimiter, header or columns, encoding)
         self.written: int = 0
         """How many records have been written."""
 
@@ -77,17 +82,18 @@ class RetryWriter:
         if (fields := original_of(item)) is not None:
             self._target.write(fields)
         else:
-            self._target.write_unread(item.record if isinstance(item, MalformedRow) else str(item))
+            unread = item if isinstance(item, MalformedRow) else MalformedRow("", line=0, text=str(item))
+            self._target.write_unread(unread)
 
 
-def _target(path: Path, columns: Sequence[str], delimiter: str | None, header: Sequence[str]) -> _Target:
+def _target(path: Path, columns: Sequence[str], delimiter: str | None, header: Sequence[str], encoding: str) -> _Target:
     suffix, is_table = path.suffix.lower(), delimiter is not None
     if is_table and suffix in EXCEL_SUFFIXES:
         return _ExcelTarget(path, columns, header)
     if is_table and suffix in CSV_SUFFIXES:
-        return _CsvTarget(path, columns, delimiter or ",", header)
+        return _CsvTarget(path, columns, delimiter or ",", header, encoding)
     if not is_table and suffix in JSON_LINES_SUFFIXES:
-        return _JsonTarget(path)
+        return _JsonTarget(path, encoding)
     suffixes = (*CSV_SUFFIXES, *EXCEL_SUFFIXES) if is_table else JSON_LINES_SUFFIXES
     raise ConfigurationError(
         f"{path.name}: the rows to mend are written in the input's own format. Name a file that ends in one of "
@@ -96,12 +102,9 @@ def _target(path: Path, columns: Sequence[str], delimiter: str | None, header: S
 
 
 class _TextTarget:
-    def __init__(self, path: Path) -> None:
-        # What is not UTF-8 was read as surrogates, and becomes what it was.
-        self._file = path.open("w", encoding="utf-8", errors="surrogateescape", newline="")
-
-    def write_unread(self, record: str) -> None:
-        self._file.write(record if record.endswith(("\n", "\r")) else f"{record}\n")
+    def __init__(self, path: Path, encoding: str) -> None:
+        # What an encoding does not have stands in it as Python writes it: it is to be mended anyway.
+        self._file = path.open("w", encoding=encoding, errors="backslashreplace", newline="")
 
     def flush(self) -> None:
         self._file.flush()
@@ -111,26 +114,42 @@ class _TextTarget:
 
 
 class _CsvTarget(_TextTarget):
-    def __init__(self, path: Path, columns: Sequence[str], delimiter: str, header: Sequence[str]) -> None:
-        super().__init__(path)
+    def __init__(
+        self, path: Path, columns: Sequence[str], delimiter: str, header: Sequence[str], encoding: str
+    ) -> None:
+        super().__init__(path, encoding)
         self._columns = columns
+        self._delimiter = delimiter
         self._csv = csv_writer(self._file, delimiter)
         self._csv.writerow(header)
 
     def write(self, fields: Mapping[str, Any]) -> None:
         self._csv.writerow([_text(fields.get(column, "")) for column in self._columns])
 
+    def write_unread(self, item: MalformedRow) -> None:
+        if item.cells is not None:
+            self._csv.writerow(list(map(_text, item.cells)))
+        elif item.separated_by == self._delimiter and (item.columns is None or item.columns == len(self._columns)):
+            self._file.write(f"{_legible(item.record)}\n")
+        else:  # in one cell: among other columns, its own would be taken for them
+            self._csv.writerow([_legible(item.record)])
+
 
 class _JsonTarget(_TextTarget):
     def write(self, fields: Mapping[str, Any]) -> None:
-        self._file.write(to_json(dict(fields)).decode() + "\n")
+        plain = {name: str(value) if isinstance(value, Percent) else value for name, value in fields.items()}
+        self._file.write(as_json(plain).decode() + "\n")
+
+    def write_unread(self, item: MalformedRow) -> None:
+        self._file.write(f"{_legible(item.record)}\n")
 
 
 class _ExcelTarget:
     def __init__(self, path: Path, columns: Sequence[str], header: Sequence[str]) -> None:
         import openpyxl  # a part of the extra `cli`, and slow to import
 
-        path.open("wb").close()  # what it raises is better told now
+        with path.open("wb"):
+            pass  # what it raises is better told now
         self._path, self._columns = path, columns
         self._book: Any = openpyxl.Workbook(write_only=True)
         self._sheet: Any = self._book.create_sheet("To mend")
@@ -139,8 +158,9 @@ class _ExcelTarget:
     def write(self, fields: Mapping[str, Any]) -> None:
         self._sheet.append([self._cell(fields.get(column)) for column in self._columns])
 
-    def write_unread(self, record: str) -> None:
-        self._sheet.append([self._cell(each) for each in record.split("\t")])
+    def write_unread(self, item: MalformedRow) -> None:
+        cells = item.cells if item.cells is not None else [item.record]
+        self._sheet.append([self._cell(each) for each in cells])
 
     def flush(self) -> None:
         pass  # a workbook is written as a whole
@@ -165,6 +185,11 @@ class _ExcelTarget:
             plain: Any = value if is_plain else str(_text(value)).strip('"')
             new = WriteOnlyCell(self._sheet, value=plain)
         return new
+
+
+def _legible(record: str) -> str:
+    """A record with the sign of what was lost for what could not be read: so it is refused until it is mended."""
+    return record.rstrip("\r\n").encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _text(value: Any) -> Any:

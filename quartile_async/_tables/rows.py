@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Self
 
 
 class Row(dict[str, Any]):
@@ -37,6 +37,9 @@ class MalformedRow(ValueError):
         text: the record as it stands there, cut after 200 characters.
         record: all of it, with the end of its line; bytes that are not UTF-8 are surrogates.
         fields: its fields as they stand there, where they can be told apart; else None.
+        cells: its cells, where they are known and are not those of the header; else None.
+        separated_by: what stands between its cells, in CSV; else None.
+        columns: how many its file has, in CSV.
         file: the name of its file, where several are read; else None.
     """
 
@@ -48,12 +51,18 @@ class MalformedRow(ValueError):
         text: str,
         record: str | None = None,
         fields: Mapping[str, Any] | None = None,
+        cells: Sequence[Any] | None = None,
+        separated_by: str | None = None,
+        columns: int | None = None,
     ) -> None:
         super().__init__(reason)
         self.line = line
         self.record: str = text if record is None else record
         self.text: str = text.rstrip("\r\n")[:200]
         self.fields: Mapping[str, Any] | None = fields
+        self.cells: Sequence[Any] | None = cells
+        self.separated_by: str | None = separated_by
+        self.columns: int | None = columns
         self.file: str | None = None
 
 
@@ -64,6 +73,19 @@ class Percent(float):
 
     def __str__(self) -> str:
         return f"{float(self)!r}%"
+
+
+class Unclear(str):
+    """A number whose cell shows another one, with the cell's format."""
+
+    __slots__ = ("number_format",)
+
+    def __new__(cls, text: str, number_format: str) -> Self:
+        made = super().__new__(cls, text)
+        made.number_format = number_format
+        return made
+
+    number_format: str
 
 
 def original_of(item: Any) -> Mapping[str, Any] | None:

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Callable, Iterable, Mapping
+import unicodedata
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any, Literal, TypeAlias, cast
 
 from .._errors import ConfigurationError
-from .rows import MalformedRow, Percent, Row
+from .rows import MalformedRow, Percent, Row, Unclear
 
 DecimalMark: TypeAlias = Literal[".", ","]
 PercentScale: TypeAlias = Literal[1, 100]
 
-BLANKS = " \t\r\n\v\f\u00a0\u2007\u202f\u2009\u200b\u200e\u200f\ufeff"
-"""What stands around values unseen: blanks of all kinds, and marks of direction and of order."""
+UNSEEN = ("Cc", "Cf", "Zs", "Zl", "Zp")
+"""Unicode's categories of what stands around values unseen: blanks of all kinds, marks of direction and of order."""
 
 ASIN_LENGTH = 10
 LOW = 5.0
 """Targets of percent are rarely below it, and fractions of one are not above it."""
 
-LEAST_LOW, SHARE_OF_LOW = 1, 0.5
-"""How many low values there must be, and the share of a column's that they must exceed, to be taken for fractions."""
+SHARE_OF_LOW = 0.5
+"""The share of a column's numbers that low ones must exceed to be taken for fractions."""
+
+ENOUGH = 1_000
+"""Numbers of a column that tell how it is written."""
 
 DATE = re.compile(
     r"\d{1,4}([-/.])\d{1,2}\1(\d{1,4})?( .*)?"  # 25.05.2026, 2026-05-25 00:00:00, 25.5.
@@ -32,7 +36,7 @@ DATE = re.compile(
 )
 EXPONENT = re.compile(r"\d(?:[.,]\d+)?[Ee]\+\d+")
 ONE_COMMA = re.compile(r"([+-]?\d+),(\d+)")
-ONE_DOT = re.compile(r"[+-]?\d+\.(\d+)")
+ONE_DOT = re.compile(r"([+-]?\d+)\.(\d+)")
 
 
 class RefusedValueError(ValueError):
@@ -58,6 +62,40 @@ class Marks:
 # One value
 
 
+def trimmed(text: str) -> str:
+    """A text without what stands around it unseen."""
+    text = text.strip()
+    if text.isascii():
+        return text.strip(ASCII_UNSEEN)
+    first, last = 0, len(text)
+    while first < last and unicodedata.category(text[first]) in UNSEEN:
+        first += 1
+    while last > first and unicodedata.category(text[last - 1]) in UNSEEN:
+        last -= 1
+    return text[first:last]
+
+
+ASCII_UNSEEN = "".join(map(chr, range(33))) + "\x7f"
+
+
+def refuse_unclear(value: Any) -> None:
+    """Refuses what a cell shows as something else.
+
+    Raises:
+        RefusedValueError: it is such a value.
+    """
+    if isinstance(value, Unclear):
+        raise RefusedValueError(
+            f"the cell has {str(value)!r}, and its format ({value.number_format}) shows another number. Give the cell "
+            "a plain format, and see that the number is the one that is meant."
+        )
+    if isinstance(value, str) and value.startswith("#") and value.rstrip("!?").upper() in ERROR_VALUES:
+        raise RefusedValueError(f"the cell shows the error {value}. Mend the formula, or write the value.")
+
+
+ERROR_VALUES = {"#N/A", "#REF", "#VALUE", "#DIV/0", "#NAME", "#NULL", "#NUM", "#SPILL", "#CALC", "#GETTING_DATA"}
+
+
 def clean_asin(value: Any, marks: Marks) -> Any:
     """An ASIN without blanks around it, in upper case.
 
@@ -66,13 +104,20 @@ def clean_asin(value: Any, marks: Marks) -> Any:
     """
     if isinstance(value, dt.date | dt.time | dt.timedelta):
         raise RefusedValueError(f"a spreadsheet has made a date of it ({value}). {AS_TEXT}")
+    refuse_unclear(value)
+    if isinstance(value, bool):
+        raise RefusedValueError(f"a spreadsheet has made a truth value of it ({value}). {AS_TEXT}")
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int):
         value = str(value)
     if not isinstance(value, str):
         return value
-    asin = value.strip(BLANKS).upper()
+    asin = trimmed(value).upper()
+    if odd := next((char for char in asin if not (" " <= char <= "~" or char in "\r\n")), None):
+        raise RefusedValueError(f"{asin!r} has the character {odd!a} in it. Write the ASIN anew.")
+    if asin in ("TRUE", "FALSE"):
+        raise RefusedValueError(f"a spreadsheet has made a truth value of it ({asin}). {AS_TEXT}")
     if asin.isascii() and asin.isdigit() and len(asin) < ASIN_LENGTH:
         raise RefusedValueError(
             f"{asin!r} has {len(asin)} digits, and an ASIN {ASIN_LENGTH}: a spreadsheet may have taken its leading "
@@ -84,8 +129,18 @@ def clean_asin(value: Any, marks: Marks) -> Any:
 
 
 def clean_country(value: Any, marks: Marks) -> Any:
-    """A country's code without blanks around it, in upper case."""
-    return value.strip(BLANKS).upper() if isinstance(value, str) else value
+    """A country's code without blanks around it, in upper case.
+
+    Raises:
+        RefusedValueError: it is one that the API calls by another name.
+    """
+    refuse_unclear(value)
+    if not isinstance(value, str):
+        return value
+    country = trimmed(value).upper()
+    if country == "UK":
+        raise RefusedValueError("'UK' is called GB here. Write GB.")
+    return country
 
 
 def clean_percent(value: Any, marks: Marks) -> Any:
@@ -94,6 +149,7 @@ def clean_percent(value: Any, marks: Marks) -> Any:
     Raises:
         RefusedValueError: it could be read in more than one way, or is a date.
     """
+    refuse_unclear(value)
     if isinstance(value, Percent):
         return float(value)
     if isinstance(value, dt.date | dt.time | dt.timedelta):
@@ -102,8 +158,8 @@ def clean_percent(value: Any, marks: Marks) -> Any:
         return value if marks.scale == 1 else _times_100(str(value))
     if not isinstance(value, str):
         return value
-    text = value.strip(BLANKS)
-    number = text.removesuffix("%").removeprefix("%").strip(BLANKS)
+    text = trimmed(value)
+    number = text.removesuffix("%").removeprefix("%").strip()
     if DATE.fullmatch(number):
         raise RefusedValueError(f"{text!r} is a date, perhaps made by a spreadsheet. {AS_NUMBER}")
     number = with_a_dot(number, marks)
@@ -131,18 +187,23 @@ def with_a_dot(text: str, marks: Marks) -> str:
             f"{text!r} has a {_NAMES[other]}, and {_NAMES[marks.decimal or '.']}s were said to be used."
         )
     if comma := ONE_COMMA.fullmatch(text):
-        if marks.decimal != "," and len(comma[2]) == 3:
+        if marks.decimal != "," and _may_be_thousands(comma[1], comma[2]):
             raise RefusedValueError(
                 f"{text!r} could be {comma[1]}.{comma[2]} or {comma[1]}{comma[2]}. Write it with a dot, or say "
                 "--decimal ,"
             )
         return f"{comma[1]}.{comma[2]}"
-    if marks.decimal != "." and (dot := ONE_DOT.fullmatch(text)) and len(dot[1]) == 3:
+    if marks.decimal != "." and (dot := ONE_DOT.fullmatch(text)) and _may_be_thousands(dot[1], dot[2]):
         raise RefusedValueError(
-            f"{text!r} stands among numbers with a comma: it could be a whole number of thousands. Write it without "
-            "the dot, or with a comma, or say --decimal ."
+            f"{text!r} could be a whole number of thousands, as the column may have decimal commas. Write it without "
+            "the dot, or with a comma."
         )
     return text
+
+
+def _may_be_thousands(whole: str, part: str) -> bool:
+    """Whether a number with a mark between these could be one of thousands."""
+    return len(part) == 3 and bool(re.fullmatch(r"[+-]?[1-9]\d{0,2}", whole))
 
 
 def _one_mark(text: str) -> bool:
@@ -151,10 +212,15 @@ def _one_mark(text: str) -> bool:
 
 def _times_100(text: str) -> Any:
     try:
-        scaled = Decimal(text) * 100
+        number = Decimal(text)
     except InvalidOperation:
         return text  # no number: the check of the item says so
-    return float(scaled) if scaled.is_finite() else text
+    if number > LOW:
+        raise RefusedValueError(
+            f"{text} was said to be a fraction of one, and would be {number * 100:f} %. Write it as a fraction, or "
+            "with a percent sign."
+        )
+    return float(number * 100) if number.is_finite() else text
 
 
 _NAMES = {".": "dot", ",": "comma"}
@@ -199,54 +265,89 @@ class Cleaning:
                 new = clean(value, self.marks)
             except RefusedValueError as error:
                 text = "\t".join("" if each is None else str(each) for each in record.values())
-                return MalformedRow(f"{name}: {error}", line=record.line, text=text, fields=record)
+                fields = record if record.original is None else record.original
+                return MalformedRow(f"{name}: {error}", line=record.line, text=text, fields=fields)
             if new is not value and (new != value or type(new) is not type(value)):
                 changed[name] = new
-        return Row(record | changed, record.line, record) if changed else record
+        original = record if record.original is None else record.original
+        return Row(record | changed, record.line, original) if changed else record
 
 
 # ----------------------------------------------------------------------------------------------------------------
 # A column
 
 
-def decimal_mark_of(values: Iterable[Any]) -> DecimalMark | None:
-    """How a column's numbers are written.
+@dataclass(slots=True)
+class Evidence:
+    """What a column's values tell of how they are written.
 
-    With a comma where some certainly are and none with a dot; None where some are written in either way; else with a
-    dot.
+    Attributes:
+        commas, dots: numbers whose mark is certainly a decimal one.
+        thousands: numbers with a dot that could be one of thousands.
+        low: numbers without a percent sign that are so low that they may be fractions.
+        plain: numbers without a percent sign.
+        marked: numbers with one, or with a percent format.
+        a_low_one: the first of them.
     """
-    commas = dots = False
-    for value in values:
-        text = value.strip(BLANKS).strip("%").strip(BLANKS) if isinstance(value, str) else ""
+
+    commas: int = 0
+    dots: int = 0
+    thousands: int = 0
+    low: int = 0
+    plain: int = 0
+    marked: int = 0
+    a_low_one: Any = None
+
+    def add(self, value: Any) -> None:
+        """Takes a value into account."""
+        self._add_marks(value)
+        if isinstance(value, Percent) or (isinstance(value, str) and number_is_marked(trimmed(value))):
+            self.marked += 1
+        elif (number := _plain_number(value)) is not None:
+            self.plain += 1
+            if number < LOW:
+                self.low += 1
+                self.a_low_one = value if self.a_low_one is None else self.a_low_one
+
+    def _add_marks(self, value: Any) -> None:
+        if not isinstance(value, str):
+            return
+        text = trimmed(value).strip("%").strip()
         if comma := ONE_COMMA.fullmatch(text):
-            commas = commas or len(comma[2]) != 3
+            self.commas += not _may_be_thousands(comma[1], comma[2])
         elif dot := ONE_DOT.fullmatch(text):
-            dots = dots or len(dot[1]) != 3
-    if not commas:
-        return "."
-    return None if dots else ","
+            may_be = _may_be_thousands(dot[1], dot[2])
+            self.dots += not may_be
+            self.thousands += may_be
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether more values would tell nothing else, as far as one can say."""
+        return self.plain >= ENOUGH and self.commas + self.dots >= min(ENOUGH, self.plain)
+
+    def decimal_mark(self, *, separated_by_commas: bool) -> DecimalMark | None:
+        """How the numbers are written; None: not all of them in one way, so that some are not certain.
+
+        Args:
+            separated_by_commas: whether decimal commas would have to be quoted, so that a dot is the usual mark.
+        """
+        if self.commas:
+            return None if self.dots else ","
+        uncertain = self.thousands and not self.dots and not separated_by_commas
+        return None if uncertain else "."
+
+    @property
+    def seem_fractions(self) -> bool:
+        """Whether most of the numbers may be fractions: 0.275 for 27.5 %."""
+        return self.low > SHARE_OF_LOW * (self.plain + self.marked)
 
 
-def seem_fractions(values: Iterable[Any], marks: Marks) -> bool:
-    """Whether most numbers of a column are so low that they may be fractions: 0.275 for 27.5 %.
-
-    Numbers with a percent sign or a percent format are certain, and do not count.
-    """
-    low = count = 0
-    for value in values:
-        number = _plain_number(value, marks)
-        if number is not None:
-            count += 1
-            low += number < LOW
-    return low >= LEAST_LOW and low > SHARE_OF_LOW * count
-
-
-def _plain_number(value: Any, marks: Marks) -> float | None:
-    if isinstance(value, Percent | bool) or (isinstance(value, str) and number_is_marked(value.strip(BLANKS))):
+def _plain_number(value: Any) -> float | None:
+    if isinstance(value, bool | Unclear):
         return None
     try:
-        number = float(clean_percent(value, marks))
-    except (RefusedValueError, ValueError, TypeError):
+        number = float(str(value).strip().replace(",", "."))
+    except ValueError:
         return None
     return number if number > 0 else None
 

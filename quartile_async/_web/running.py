@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import anyio.to_thread
 import filelock
 
+from .._blocks import Blocks
 from .._errors import ClientClosedError
 from .._results import ItemResult
 from .._tables.formats import Compression
@@ -25,9 +26,6 @@ from .records import State, Stored
 
 PROGRESS_EVERY = 0.25
 """Seconds between two times that the counts are written down, at least."""
-
-MOST_AHEAD = 500
-"""Results that wait to be written down; then nothing more is taken from the upload."""
 
 logger = logging.getLogger("quartile_async")
 
@@ -85,7 +83,7 @@ class RunningUpload:
             self._tell()
 
     async def _take_results(self, seen: bytearray) -> None:
-        async with self._upload as upload, contextlib.aclosing(blocks_of(upload)) as blocks:
+        async with self._upload as upload, contextlib.aclosing(aiter(Blocks(upload))) as blocks:
             async for block in blocks:
                 # What an earlier run had written down is told once.
                 new = [result_line(result) for result in block if not seen[result.index]]
@@ -149,41 +147,6 @@ NEVER_READ: dict[str, Any] = {
     "resent": False,
     "replayed": False,
 }
-
-
-async def blocks_of(upload: Upload[Any]) -> AsyncGenerator[list[ItemResult[Any]]]:
-    """The results of an upload, all those together that are there at once."""
-    waiting: list[ItemResult[Any]] = []
-    more, room = asyncio.Event(), asyncio.Event()
-
-    async def take() -> None:
-        try:
-            async for result in upload:
-                waiting.append(result)
-                more.set()
-                while len(waiting) >= MOST_AHEAD:
-                    room.clear()
-                    await room.wait()
-        finally:
-            more.set()
-
-    task = asyncio.create_task(take(), name="quartile_async results")
-    try:
-        while not task.done() or waiting:
-            await more.wait()
-            more.clear()
-            if waiting:
-                block = waiting.copy()
-                waiting.clear()
-                room.set()
-                yield block
-            if task.done():
-                more.set()
-        await task
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError, Exception):
-            await task
 
 
 def items_of(stored: Stored) -> ItemFile:

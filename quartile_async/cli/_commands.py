@@ -193,15 +193,18 @@ def upload(
         )
     options = {"base_url": base_url, "max_in_flight": max_in_flight, "batch_paths": batch_paths, "account": account}
     settings = _settings(context, profile, options, needs_auth=not dry)
+    if dry and (first is not None or report is not None):
+        _unusable("--dry-run checks the whole file and sends nothing: it goes with neither --first nor --report.")
     if no_journal and (journal or again or restart):
         _unusable("--no-journal goes with none of --journal, --again and --restart.")
-    with _inputs(files, pipe_format) as inputs:
+    outputs = Outputs(results, retry_file, report, as_json)
+    with _inputs(files, pipe_format, outputs) as inputs:
         place = None if no_journal else journal or default_journal(inputs, settings.get("account"))
         job = Job(
             inputs.paths,
             RESOURCES[resource],
             settings,
-            Outputs(results, retry_file, report, as_json),
+            outputs,
             understanding,
             name=inputs.name,
             journal=Wish(place, again, restart) if place else None,
@@ -414,10 +417,9 @@ def _run(work: Coroutine[Any, Any, Any]) -> Any:
 
 
 @contextmanager
-def _inputs(files: list[Path], pipe_format: str | None) -> Iterator[Inputs]:
+def _inputs(files: list[Path], pipe_format: str | None, outputs: Outputs) -> Iterator[Inputs]:
     with _usable(), contextlib.ExitStack() as stack:
-        inputs = stack.enter_context(inputs_of(files, pipe_format))
-        yield inputs
+        yield stack.enter_context(inputs_of(files, pipe_format, outputs.paths.values()))
 
 
 def _scale(text: Literal["1", "100"] | None) -> PercentScale | None:

@@ -124,6 +124,6 @@ def print_summary(
     if results is not None:
         say(console, f"Each item's result: {results}")
     if error is not None:
-        kind = "" if isinstance(error, QuartileError) else f"{type(error).__name__}: "
+        kind = "" if isinstance(error, QuartileError | OSError) else f"{type(error).__name__}: "
         say_error(console, f"{kind}{error}")
         say(console, "Items without a result are counted as unknown; those that were not sent can be sent again.")

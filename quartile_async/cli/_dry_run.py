@@ -45,6 +45,10 @@ def _tell(job: Job, findings: Findings, console: Console) -> None:
         "sent.",
     )
     findings.tell(console)
+    if job.outputs.results is not None:
+        say(console, f"The invalid records' results: {job.outputs.results}")
+    if job.outputs.retry_file is not None:
+        say(console, f"To mend: {findings.invalid} rows in {job.outputs.retry_file}")
     if job.outputs.as_json:
         counts = {
             "items": findings.records,

@@ -46,6 +46,7 @@ class Findings:
     problems: list[str] = field(default_factory=list)
     targets: Counter[float] = field(default_factory=Counter)
     seconds: float = 0.0
+    most_examples: int = MOST_EXAMPLES
 
     @property
     def records(self) -> int:
@@ -57,7 +58,7 @@ class Findings:
         checked = codec.check(records)
         self.valid += len(checked.positions)
         self.targets.update(_targets(checked.wires))
-        self.examples += itertools.islice(checked.wires, MOST_EXAMPLES - len(self.examples))
+        self.examples += itertools.islice(checked.wires, self.most_examples - len(self.examples))
         rejected = [
             ItemResult(first + position, records[position], Outcome.REJECTED, problem)
             for position, problem in sorted(checked.problems.items())
@@ -100,6 +101,8 @@ async def looked_through(
     source: Source,
     resource: Resource[Any],
     handle: Callable[[list[ItemResult[Any]]], Awaitable[None]] | None = None,
+    *,
+    most_examples: int = MOST_EXAMPLES,
 ) -> Findings:
     """Checks all records.
 
@@ -107,11 +110,12 @@ async def looked_through(
         source: the records.
         resource: what they are.
         handle: is handed the results of those that are invalid.
+        most_examples: how many valid ones are kept.
 
     Raises:
         OSError: a file cannot be read to its end.
     """
-    codec, findings, begun = codec_for(resource), Findings(), time.perf_counter()
+    codec, findings, begun = codec_for(resource), Findings(most_examples=most_examples), time.perf_counter()
 
     async def check(first: int, block: list[Any]) -> None:
         rejected = findings.add(first, block, codec)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import glob
+import re
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from .. import ConfigurationError
 from .._tables.formats import kind_of
 
 STANDARD_INPUT = Path("-")
+JOURNAL = re.compile(r"\.journal(-\w+)?$")
 
 
 @dataclass(slots=True, frozen=True)
@@ -34,15 +36,22 @@ class Inputs:
 
 
 @contextmanager
-def inputs_of(named: Sequence[Path], pipe_format: str | None) -> Iterator[Inputs]:
+def inputs_of(named: Sequence[Path], pipe_format: str | None, outputs: Iterable[Path] = ()) -> Iterator[Inputs]:
     """The files that these names mean, for as long as the block lasts.
+
+    Args:
+        named: files, patterns, or one pipe.
+        pipe_format: what comes through the pipe.
+        outputs: what is written: a pattern does not mean it.
 
     Raises:
         ConfigurationError: a pattern means none, or a pipe is not alone.
         OSError: a pipe cannot be read.
     """
     if not any(map(is_pipe, named)):
-        first, *more = dict.fromkeys(path for each in named for path in _matching(each))
+        first, *more = dict.fromkeys(
+            path for each in named for path in _matching(each, set(map(Path.absolute, outputs)))
+        )
         yield Inputs((first, *more), f"{first.name} and {len(more)} more" if more else first.name)
         return
     if len(named) > 1:
@@ -56,13 +65,15 @@ def is_pipe(file: Path) -> bool:
     return file == STANDARD_INPUT or (file.exists() and not file.is_file() and not file.is_dir())
 
 
-def _matching(named: Path) -> list[Path]:
+def _matching(named: Path, outputs: Container[Path]) -> list[Path]:
     """A file, or all those that a pattern means, by their names."""
     if named.exists() or not glob.has_magic(str(named)):
         return [named]
+    paths = map(Path, glob.glob(str(named), recursive=True))  # noqa: PTH207  # a pattern may begin with a root
     # Journals lie beside the files, and are none of them.
-    paths = (Path(path) for path in glob.glob(str(named), recursive=True) if ".journal" not in Path(path).name)  # noqa: PTH207  # a pattern may begin with a root
-    found = sorted(path for path in paths if path.is_file())
+    found = sorted(
+        path for path in paths if path.is_file() and not JOURNAL.search(path.name) and path.absolute() not in outputs
+    )
     if not found:
         raise ConfigurationError(f"No file matches {named}. Check the folder and the pattern.")
     return found

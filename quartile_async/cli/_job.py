@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -11,8 +12,10 @@ from typing import Any
 from rich.console import Console
 
 from .. import ConfigurationError, Resource
+from .._tables.formats import Format
+from .._tables.results import FIRST_COLUMNS
 from .._tables.values import DecimalMark, PercentScale
-from ..files import ItemFile, ItemFiles, ResultWriter, RetryWriter, read_items
+from ..files import ItemFile, ItemFiles, ResultWriter, RetryWriter, part_of, read_items
 from ._journals import Wish
 from ._words import say
 
@@ -96,6 +99,8 @@ def opened_source(job: Job) -> Source:
         ConfigurationError, OSError: one cannot be used.
     """
     files = [_opened(path, job) for path in job.files]
+    if unknown := [column for column in job.understanding.columns if not any(column in file.header for file in files)]:
+        raise ConfigurationError(f"None of the files has a column {unknown[0]!r}: check --map.")
     return files[0] if len(files) == 1 else ItemFiles(files)
 
 
@@ -103,15 +108,22 @@ def _opened(path: Path, job: Job) -> ItemFile:
     if path.is_dir():
         raise ConfigurationError(f"{path} is a folder. Name a file of items, or all of them: {path}/*.csv")
     said = job.understanding
-    return read_items(
+    opened = read_items(
         path,
         resource=job.resource,
         named=said.columns,
+        # Of several files, each need not have each column that was said.
+        all_named=len(job.files) == 1,
         decimal=said.decimal,
         percent_scale=said.percent_scale,
         encoding=said.encoding,
         sheet=said.sheet,
     )
+    if set(FIRST_COLUMNS) <= set(opened.header):
+        raise ConfigurationError(
+            f"{path} is a file of results, and no file of items. Upload the rows to mend (--retry-file) instead."
+        )
+    return opened
 
 
 def say_what_was_understood(source: Source, console: Console) -> None:
@@ -125,7 +137,8 @@ def say_what_was_understood(source: Source, console: Console) -> None:
         say(console, f"Columns: {read}.")
     marks = {file.marks for file in files}
     if any(mark.decimal != "." for mark in marks):
-        say(console, "Decimal mark: a comma." if all(mark.decimal == "," for mark in marks) else "Decimal mark: mixed.")
+        mixed = "Decimal marks: commas and dots; what could be a whole number of thousands is not sent."
+        say(console, "Decimal mark: a comma." if all(mark.decimal == "," for mark in marks) else mixed)
     if any(mark.scale == 100 for mark in marks):
         say(console, "Targets are fractions of one: they are sent times 100, as percent.")
 
@@ -137,6 +150,10 @@ def check_paths(job: Job) -> None:
         ConfigurationError: they are not.
     """
     outputs = job.outputs.paths
+    if job.outputs.results is not None and job.outputs.results.suffix.lower() in Format.PARQUET.value:
+        outputs["--results, while it is written,"] = part_of(job.outputs.results)
+    if job.outputs.report is not None:
+        _check_report(job.outputs.report)
     for option, path in outputs.items():
         if any(_same(path, file) for file in job.files):
             raise ConfigurationError(f"{option} {path} is the input itself. Name another file.")
@@ -150,6 +167,14 @@ def check_paths(job: Job) -> None:
             raise ConfigurationError(f"The journal {job.journal.path} would be {other_path} itself. Name another file.")
 
 
+def _check_report(path: Path) -> None:
+    """Raises what would otherwise be known only when everything has been sent."""
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise ConfigurationError(f"--report {path}: a report is written as .html.")
+    if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        raise ConfigurationError(f"--report {path} cannot be written: check that its folder is there, and yours.")
+
+
 def _same(one: Path, other: Path) -> bool:
     return one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other))
 
@@ -160,10 +185,15 @@ class Writers:
 
     results: ResultWriter | None = None
     to_mend: RetryWriter | None = None
+    _dropped: list[ResultWriter | RetryWriter] = field(default_factory=list)
 
     @property
     def all(self) -> list[ResultWriter | RetryWriter]:
-        return [each for each in (self.results, self.to_mend) if each is not None]
+        return [each for each in (self.results, self.to_mend) if each is not None and each not in self._dropped]
+
+    def drop(self, writer: ResultWriter | RetryWriter) -> None:
+        """One cannot be written any more."""
+        self._dropped.append(writer)
 
 
 @contextmanager
@@ -179,6 +209,8 @@ def opened_writers(job: Job, source: Source) -> Iterator[Writers]:
             results = ResultWriter(job.outputs.results, source.columns, complete=source.complete, with_file=several)
             writers.results = stack.enter_context(results)
         if job.outputs.retry_file is not None:
-            to_mend = RetryWriter(job.outputs.retry_file, source.columns, source.delimiter, source.header)
+            to_mend = RetryWriter(
+                job.outputs.retry_file, source.columns, source.delimiter, source.header, encoding=source.encoding
+            )
             writers.to_mend = stack.enter_context(to_mend)
         yield writers

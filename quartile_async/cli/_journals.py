@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import enum
 import time
-from collections.abc import AsyncIterable, AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -89,47 +89,80 @@ def default_journal(inputs: Inputs, account: str | None) -> Path | None:
     return first.parent / ".".join(filter(None, (first.name, more, label, "journal")))
 
 
-async def make_way(wish: Wish, subject: Subject, items: AsyncIterable[Any], name: str, console: Console) -> None:
-    """Sees to it that the journal can be used for these items, and says what became of an earlier one.
+@dataclass(slots=True, frozen=True)
+class Standing:
+    """How a journal stands before an upload.
+
+    Attributes:
+        earlier: what it holds; None: nothing, or nothing that can be read.
+        way: how to go on with it; None: there is none.
+    """
+
+    earlier: Earlier | None = None
+    way: Way | None = None
+
+    @property
+    def left_off_at(self) -> int:
+        """How many items an unfinished upload had read that is gone on with."""
+        return self.earlier.items if self.earlier is not None and self.way is Way.RESUME else 0
+
+    @property
+    def when(self) -> str:
+        """When it was touched last."""
+        return time.strftime("%Y-%m-%d at %H:%M:%S", time.localtime(self.earlier.at)) if self.earlier else ""
+
+
+async def standing_of(wish: Wish, subject: Subject, items: AsyncIterable[Any], name: str) -> Standing:
+    """How the journal stands; changes nothing.
 
     Raises:
         ConfigurationError: it is about other items, and unfinished.
         JournalError: it cannot be used.
+    """
+    with _ways_out():
+        if await anyio.to_thread.run_sync(is_empty, wish.path):
+            return Standing()
+        earlier = await _looked_at(wish, subject, items)
+    standing = Standing(earlier, Way.SET_ASIDE if earlier is None else way_on(earlier, wish))
+    if earlier is not None and standing.way is Way.REFUSE:
+        raise ConfigurationError(
+            f"{name} has changed since the upload of {standing.when}, which is unfinished: its items are others from "
+            f"index {earlier.parts_at} on (the first item has index 0). Nothing was sent. Put the old file back to go "
+            f"on with it, or begin anew with --restart, which sets {wish.path} aside."
+        )
+    return standing
+
+
+async def make_way(wish: Wish, standing: Standing, subject: Subject, name: str, console: Console) -> None:
+    """Sees to it that the journal can be used, and says what became of an earlier one.
+
+    Raises:
+        JournalError: it cannot be used.
         OSError: it cannot be set aside.
     """
-    try:
-        if not await anyio.to_thread.run_sync(is_empty, wish.path):
-            await _make_way(wish, subject, items, name, console)
+    if standing.way is Way.SET_ASIDE:
+        at = standing.earlier.at if standing.earlier else wish.path.stat().st_mtime
+        await _set_aside(wish.path, at, console)
+    elif standing.way is Way.REPLAY:
+        say(
+            console,
+            f"{name} was uploaded already: that finished on {standing.when}. Nothing is sent; the results are those of "
+            "then. To send it once more: --again",
+        )
+    elif standing.left_off_at and standing.earlier is not None and standing.earlier.same_subject:
+        words = f"{standing.left_off_at} items had been read"
+        say(console, f"Resuming the upload that was last under way on {standing.when}: {words}.")
+    with _ways_out():
         async with _open(wish.path, subject):
             pass  # whatever is wrong with it is better told now
+
+
+@contextmanager
+def _ways_out() -> Iterator[None]:
+    try:
+        yield
     except JournalError as error:
         raise JournalError(f"{error} {_WAYS_OUT}") from error
-
-
-async def _make_way(wish: Wish, subject: Subject, items: AsyncIterable[Any], name: str, console: Console) -> None:
-    if (earlier := await _looked_at(wish, subject, items)) is None:
-        await _set_aside(wish.path, wish.path.stat().st_mtime, console)
-        return
-    when = time.strftime("%Y-%m-%d at %H:%M:%S", time.localtime(earlier.at))
-    match way_on(earlier, wish):
-        case Way.SET_ASIDE:
-            await _set_aside(wish.path, earlier.at, console)
-        case Way.REPLAY:
-            say(
-                console,
-                f"{name} was uploaded already: that finished on {when}. Nothing is sent; the results are those of "
-                "then. To send it once more: --again",
-            )
-        case Way.RESUME if earlier.items and earlier.same_subject:
-            say(console, f"Resuming the upload that was last under way on {when}: {earlier.items} items had been read.")
-        case Way.REFUSE:
-            raise ConfigurationError(
-                f"{name} has changed since the upload of {when}, which is unfinished: its items are others from index "
-                f"{earlier.parts_at} on (the first item has index 0). Nothing was sent. Put the old file back to go "
-                f"on with it, or begin anew with --restart, which sets {wish.path} aside."
-            )
-        case _:
-            pass
 
 
 async def _looked_at(wish: Wish, subject: Subject, items: AsyncIterable[Any]) -> Earlier | None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 from rich.console import Console
 from rich.prompt import Confirm
 from rich.table import Table
+from rich.text import Text
 
 from .. import QuartileClient
-from ._findings import Findings, looked_through
+from ._findings import MOST_EXAMPLES, Findings, looked_through
 from ._job import Job, Source
-from ._words import say
+from ._journals import Standing
+from ._words import plain, say
 
 
 def is_asked(job: Job, console: Console) -> bool:
@@ -19,18 +22,22 @@ def is_asked(job: Job, console: Console) -> bool:
     return job.asks and console.is_terminal and sys.stdin.isatty()
 
 
-async def previewed(job: Job, source: Source, client: QuartileClient, console: Console) -> tuple[Findings, bool]:
+async def previewed(
+    job: Job, source: Source, client: QuartileClient, standing: Standing, console: Console
+) -> tuple[Findings, bool]:
     """Looks through the whole file, shows what was understood, and asks; gives whether it is to be sent.
 
     Raises:
         OSError: the file cannot be read to its end.
     """
     with console.status(f"Looking through {job.name}"):
-        findings = await looked_through(source, job.resource)
+        findings = await looked_through(
+            source, job.resource, most_examples=min(MOST_EXAMPLES, job.first or MOST_EXAMPLES)
+        )
     _show_examples(findings, console)
     say(console, f"{job.name}: {findings.records:,} records")
     findings.tell(console)
-    return findings, findings.valid > 0 and _confirmed(job, findings, client, console)
+    return findings, findings.valid > 0 and _confirmed(job, findings, client, standing, console)
 
 
 def _show_examples(findings: Findings, console: Console) -> None:
@@ -41,11 +48,11 @@ def _show_examples(findings: Findings, console: Console) -> None:
     for name in columns:
         table.add_column(name, overflow="fold")
     for example in findings.examples:
-        table.add_row(*(str(example.get(name, "")).replace("[", r"\[") for name in columns))
+        table.add_row(*(Text(plain(str(example.get(name, "")))) for name in columns))
     console.print(table)
 
 
-def _confirmed(job: Job, findings: Findings, client: QuartileClient, console: Console) -> bool:
+def _confirmed(job: Job, findings: Findings, client: QuartileClient, standing: Standing, console: Console) -> bool:
     server = client._api.server  # pyright: ignore[reportPrivateUsage]  # one package
     account = client._account or "no label"  # pyright: ignore[reportPrivateUsage]  # one package
     say(console, f"To {server}, account: {account}")
@@ -53,7 +60,24 @@ def _confirmed(job: Job, findings: Findings, client: QuartileClient, console: Co
     what = f"the {count:,} valid records" if job.first is None else f"the first {count:,} records"
     if job.first is None and not findings.invalid:
         what = f"all {count:,} records"
+    if standing.left_off_at:
+        say(console, f"An upload of it was last under way on {standing.when}, and had read {standing.left_off_at:,}.")
+        return _asked("Go on with it, and send what is left?", console)
+    return _asked(f"Send {what}?", console)
+
+
+class _YesOrNo(Confirm):
+    def process_response(self, value: str) -> bool:
+        return super().process_response(value.strip().lower()[:1])
+
+
+def _asked(question: str, console: Console) -> bool:
+    """Asks; Ctrl-C leaves at once, and the end of the input is no."""
+    # The loop's own handler would wait until the question is answered.
+    of_the_loop = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        return Confirm.ask(f"Send {what}?", console=console, default=False)
+        return _YesOrNo.ask(question, console=console, default=False)
     except EOFError:
         return False
+    finally:
+        signal.signal(signal.SIGINT, of_the_loop)

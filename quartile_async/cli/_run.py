@@ -14,18 +14,16 @@ import typer
 from pydantic_core import to_json
 from rich.console import Console
 
-from .. import QuartileClient, Summary, Upload
+from .. import ConfigurationError, QuartileClient, Summary, Upload
+from .._blocks import Blocks
 from .._results import ItemResult, Tally
 from ._display import display, print_summary
 from ._job import Job, Source, Writers, check_paths, opened_source, opened_writers, say_what_was_understood
-from ._journals import make_way
+from ._journals import Standing, Way, make_way, standing_of
 from ._preview import is_asked, previewed
 from ._report import ReportGatherer, write_report
 from ._watch import Watch
 from ._words import say, say_to_copy
-
-BLOCK = 500
-"""Results that are written in one go."""
 
 LAST_MOMENT = 10.0
 """Seconds that what is in flight gets to end after the first Ctrl-C."""
@@ -79,22 +77,48 @@ async def run_job(job: Job, console: Console) -> Ending:
     check_paths(job)
     say_what_was_understood(source, console)
     async with client:
+        subject = client._subject_of(job.resource)  # pyright: ignore[reportPrivateUsage]  # one package
+        standing = Standing()
+        if job.journal is not None:
+            standing = await standing_of(job.journal, subject, source, job.name)
+        _check_first(job, standing)
         total = None
-        if is_asked(job, console):
-            findings, wanted = await previewed(job, source, client, console)
+        if is_asked(job, console) and standing.way is not Way.REPLAY:
+            findings, wanted = await previewed(job, source, client, standing, console)
             total = findings.records
             if not wanted:
                 say(console, "Nothing was sent.")
                 return Ending(Tally().summary(batches=0, seconds=0.0), declined=True)
         if job.journal is not None:
-            subject = client._subject_of(job.resource)  # pyright: ignore[reportPrivateUsage]  # one package
-            await make_way(job.journal, subject, source, job.name, console)
+            await make_way(job.journal, standing, subject, job.name, console)
         if total is None:
             total = await source.estimate()
-        with opened_writers(job, source) as writers:
-            ending = await _run(job, source, client, writers, watch, total=min(total, job.first or total))
+        ending, writers = await _written(job, source, client, watch, total=min(total, job.first or total))
     _say_what_became_of_it(job, ending, writers, console)
     return ending
+
+
+def _check_first(job: Job, standing: Standing) -> None:
+    if job.first is not None and standing.left_off_at > job.first:
+        raise ConfigurationError(
+            f"An upload of {job.name} is under way, and has read {standing.left_off_at} items: --first {job.first} is "
+            "behind that. Go on with it without --first, or begin anew with --restart."
+        )
+
+
+async def _written(
+    job: Job, source: Source, client: QuartileClient, watch: Watch, *, total: int
+) -> tuple[Ending, Writers]:
+    """Runs the upload; what cannot be written is how it ended, once something has been sent."""
+    ending: Ending | None = None
+    try:
+        with opened_writers(job, source) as writers:
+            ending = await _run(job, source, client, writers, watch, total=total)
+    except OSError as error:
+        if ending is None:
+            raise
+        ending.error = ending.error or error
+    return ending, writers
 
 
 async def _run(
@@ -107,30 +131,40 @@ async def _run(
         resource=job.resource.path,
     )
     watch.gathered = gathered
-    items = source if job.first is None else _First(source, job.first)
+    first = None if job.first is None else _First(source, job.first)
     journal = job.journal.path if job.journal is not None else None
-    upload = client.upload(job.resource, items, journal=journal)
-    ending = await _Run(upload, writers, gathered, watch.console, first=job.first).run(total)
+    upload = client.upload(job.resource, first or source, journal=journal)
+    ending = await _Run(upload, writers, gathered, watch.console, first=first).run(total)
     if job.outputs.report is not None:
         path = job.outputs.report
-        await anyio.to_thread.run_sync(lambda: write_report(path, gathered, ending.summary, ending=ending.in_words))
+        try:
+            await anyio.to_thread.run_sync(lambda: write_report(path, gathered, ending.summary, ending=ending.in_words))
+        except OSError as error:
+            ending.error = ending.error or OSError(f"The report could not be written to {path}: {error.strerror}.")
     return ending
 
 
 class _First:
-    """The first items of a source. After them it waits: what it came from has not ended, and can be gone on with."""
+    """The first items of a source. After them it waits: what it came from has not ended, and can be gone on with.
+
+    Attributes:
+        count: how many.
+        are_all: whether the source has no more.
+    """
 
     def __init__(self, source: Source, count: int) -> None:
         self._source = source
-        self._count = count
+        self.count = count
+        self.are_all: bool = False
 
     async def __aiter__(self) -> AsyncIterator[Any]:
         count = 0
         async for item in self._source:
-            if count == self._count:
+            if count == self.count:
                 await asyncio.Event().wait()
             yield item
             count += 1
+        self.are_all = True
 
 
 def _say_what_became_of_it(job: Job, ending: Ending, writers: Writers, console: Console) -> None:
@@ -147,7 +181,9 @@ def _say_what_became_of_it(job: Job, ending: Ending, writers: Writers, console: 
 
 def _say_what_is_left(job: Job, ending: Ending, console: Console) -> None:
     if ending.canary:
-        say_to_copy(console, f"Only the first {ending.summary.items} were to be sent. To send the rest: {job.command}")
+        what = "the rest" if job.journal is not None else "all, these too"
+        words = f"Only the first {ending.summary.items} were to be sent. To send {what}: {job.command}"
+        say_to_copy(console, words)
         return
     if not ending.whole:
         say(
@@ -171,7 +207,7 @@ class _Run:
     """An upload under way: takes its results, and listens to Ctrl-C.
 
     Args:
-        first: how many results are awaited before it is stopped; None: all.
+        first: the items after whose results it is stopped; None: after all.
     """
 
     def __init__(
@@ -181,17 +217,16 @@ class _Run:
         gathered: ReportGatherer,
         console: Console,
         *,
-        first: int | None,
+        first: _First | None,
     ) -> None:
         self._upload = upload
         self._writers = writers
         self._gathered = gathered
         self._console = console
         self._first = first
-        self._taken = 0
+        self._blocks = Blocks(upload)
         self._tally = Tally()
         self._not_sent = 0
-        self._block: list[ItemResult[Any]] = []
         self._interrupted = 0
         self._last_moment: asyncio.TimerHandle | None = None
 
@@ -207,30 +242,36 @@ class _Run:
             except Exception as failure:  # noqa: BLE001  # whatever ended it, what is known is still written and told
                 error = failure
             unaccounted = self._upload.unaccounted
-            self._block += unaccounted
-            await self._write()
+            try:
+                await self._write(self._blocks.waiting + unaccounted)
+            except OSError as failure:
+                error = error or failure
         seconds, batches = loop.time() - started, self._upload.progress.batches_submitted
         summary = self._tally.summary(batches=batches, seconds=seconds)
-        canary = self._first is not None and self._taken >= self._first and error is None
+        canary = self._first is not None and self._is_enough and not self._first.are_all and error is None
         return Ending(summary, len(unaccounted), self._not_sent, bool(self._interrupted), error, canary=canary)
 
-    async def _take_results(self) -> None:
-        async with self._upload as upload:
-            async for result in upload:
-                self._block.append(result)
-                self._taken += 1
-                if self._taken == self._first:
-                    upload.stop()
-                if len(self._block) >= BLOCK:
-                    await self._write()
+    @property
+    def _is_enough(self) -> bool:
+        return self._first is not None and self._tally.items >= self._first.count
 
-    async def _write(self) -> None:
-        block, self._block = self._block, []
+    async def _take_results(self) -> None:
+        async with self._upload as upload, contextlib.aclosing(aiter(self._blocks)) as blocks:
+            async for block in blocks:
+                await self._write(block)
+                if self._is_enough:
+                    upload.stop()
+
+    async def _write(self, block: list[ItemResult[Any]]) -> None:
         self._tally.add(block)
         self._gathered.add(block)
         self._not_sent += sum(result.not_sent and not result.replayed for result in block)
         for writer in self._writers.all:
-            await anyio.to_thread.run_sync(writer.write, block)
+            try:
+                await anyio.to_thread.run_sync(writer.write, block)
+            except OSError:
+                self._writers.drop(writer)
+                raise
 
     @contextlib.contextmanager
     def _listening(self) -> Iterator[None]:

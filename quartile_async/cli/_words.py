@@ -12,19 +12,24 @@ ERROR = "Error:"
 
 def say(console: Console, line: str) -> None:
     """Prints one line, whatever is in it. On a terminal it is broken between words."""
-    _print(console, Text(_broken(console, line)))
+    _print(console, Text(_broken(console, plain(line))))
 
 
 def say_to_copy(console: Console, line: str) -> None:
     """Prints one line that has a command in it, which must not be broken."""
-    _print(console, Text(line))
+    _print(console, Text(plain(line)))
 
 
 def say_error(console: Console, what: str) -> None:
     """Prints what is wrong, whatever is in it."""
-    text = Text(_broken(console, f"{ERROR} {what}"))
+    text = Text(_broken(console, plain(f"{ERROR} {what}")))
     text.stylize("red", 0, len(ERROR))
     _print(console, text)
+
+
+def plain(text: str) -> str:
+    """A text without signs that a terminal would obey."""
+    return "".join(char if char in "\n\t" or char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def _print(console: Console, text: Text) -> None:

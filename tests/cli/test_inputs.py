@@ -82,7 +82,7 @@ def test_a_sellers_workbook_goes_through_and_its_rows_to_mend_are_a_workbook_too
     sheet = book["To mend"]
     assert [[cell.value for cell in row] for row in sheet.iter_rows(max_col=4)] == [
         ["ASIN", "Country", "Column C", "Target ACoS"],
-        ["B0DATE0001", "US", "note", "2026-05-25T00:00:00"],
+        ["B0DATE0001", "US", "note", "2026-05-25 00:00:00"],
         [307474278, "US", "note", 20],
         [None, None, None, None],
     ]
@@ -117,7 +117,7 @@ def test_standard_input_may_be_of_any_format(name: str, pipe_format: str) -> Non
         (("fractions.csv", "--percent-scale", "100"), 4),
         (("decimal_commas.csv", "--decimal", ","), 3),
         (("both_marks_in_a_column.csv", "--decimal", "."), 2),
-        (("windows_latin_1.csv", "--encoding", "cp1252"), 3),
+        (("windows_latin_1.csv", "--encoding", "cp1252"), 2),
         (("unknown_headers.csv", "--map", "Artikel=asin", "--map", "Land=countryCode", "--map", "Ziel=percACoS"), 1),
     ],
 )

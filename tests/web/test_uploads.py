@@ -299,7 +299,7 @@ def test_two_hundred_small_uploads_at_once_leave_nothing_behind(
     assert all(len(found) == 6 and found[-1]["succeeded"] == 5 for found in answers)
     until(lambda: running.tasks() == ["quartile_async uploads"])
     # The client keeps up to as many connections as it has batches in flight.
-    until(lambda: process.num_fds() <= before + 8)
+    until(lambda: process.num_fds() <= before + 16)
     assert list((folder / "open").iterdir()) == []
 
 
