@@ -71,6 +71,9 @@ def opened_csv(file: TextFile, sniff: Callable[[bytes], str | None]) -> CsvTable
         raise ConfigurationError(f"{name} is empty. Its first line must name the columns.")
     whole_lines = sample[: sample.rfind("\n") + 1] or sample
     delimiter = sniff(whole_lines.encode("utf-8", "replace"))
+    first = whole_lines.lstrip("\r\n").partition("\n")[0]
+    if not delimiter or delimiter not in first:  # rows that are no rows can mislead; the names of the columns rarely do
+        delimiter = sniff(f"{first}\n".encode("utf-8", "replace")) or delimiter
     if delimiter not in DELIMITERS:
         seem = f"seem to be separated by {delimiter!r}" if delimiter else "cannot be told apart"
         raise ConfigurationError(f"{name}: the columns {seem}. Separate them by {', '.join(DELIMITERS.values())}.")

@@ -135,6 +135,7 @@ def test_a_row_that_was_refused_is_refused_again_until_it_is_mended(
         before = dict(quartile_emulator.applied)
         again = run("upload", retry, "--no-journal", "--json", emulator=quartile_emulator)
 
+        assert again.stdout, again.stderr
         counts = json.loads(again.stdout)
         assert (counts["succeeded"], counts["rejected"]) == (0, counts["items"]), (names, retry.read_text())
         assert counts["items"] > 0
