@@ -32,6 +32,7 @@ from ._upload import Upload
 
 if TYPE_CHECKING:
     from ._masterlist import MASTERLIST, MasterlistItem
+    from ._upload_file import upload_file
 
 __all__ = [
     "MASTERLIST",
@@ -66,6 +67,7 @@ __all__ = [
     "TokenStore",
     "TransportError",
     "Upload",
+    "upload_file",
 ]
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())
@@ -74,6 +76,11 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 if not TYPE_CHECKING:  # a type checker would take any name for one that is there
 
     def __getattr__(name: str) -> object:
+        if name == "upload_file":
+            from ._upload_file import upload_file  # when it is asked for: it needs the masterlist, too
+
+            globals()[name] = upload_file
+            return upload_file
         if name not in ("MASTERLIST", "MasterlistItem"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from . import _masterlist  # when it is asked for: see there

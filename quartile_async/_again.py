@@ -7,7 +7,7 @@ import inspect
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from ._chunking import Chunk
 from ._errors import ConfigurationError
@@ -187,8 +187,7 @@ def checked_retry(retry: Any, most_tries: Any) -> Retry | None:
         raise ConfigurationError(f"retry is a {type(retry).__name__}. Give a function that takes a failed result.")
     if any(map(inspect.iscoroutinefunction, (retry, type(retry).__call__))):
         raise ConfigurationError("retry is an async function. Give a plain one, which says at once what shall be.")
-    function: Retry = retry
-    return function
+    return cast("Retry", retry)
 
 
 def _seconds(answer: object, result: ItemResult[Any]) -> float | None:

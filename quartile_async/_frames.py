@@ -43,11 +43,18 @@ def opened_table(items: Any, resource: Resource[Any]) -> TableItems:
 
 
 class TableItems:
-    """The rows of a table, as an async iterable of dictionaries."""
+    """The rows of a table, as an async iterable of dictionaries.
+
+    Attributes:
+        columns: the names of the columns, as far as they are known before it is read.
+        complete: whether they are known.
+    """
 
     def __init__(self, table: Table, resource: Resource[Any]) -> None:
         self._table = table
         self._resource = resource
+        self.columns: tuple[str, ...] = tuple(map(str, table.columns or ()))
+        self.complete: bool = table.columns is not None
         if table.columns is not None:
             check_columns(table.columns, resource)
 

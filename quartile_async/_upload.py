@@ -221,13 +221,18 @@ OF_TABLES = ("__arrow_c_stream__", "__dataframe__", "iloc")
 """What tables of rows and columns have one of. Most of them are iterated by column name."""
 
 
+def is_perhaps_a_table(items: Any) -> bool:
+    """Whether it is worth asking; see `_frames.is_table`."""
+    return any(hasattr(items, name) for name in OF_TABLES)
+
+
 def checked_items(items: Any, resource: Resource[Any]) -> Any:
     """What can be read item by item.
 
     Raises:
         ConfigurationError: it is one item, a text, or cannot be iterated; or a table without a column that is needed.
     """
-    if any(hasattr(items, name) for name in OF_TABLES):
+    if is_perhaps_a_table(items):
         from ._frames import is_table, opened_table  # when there may be one
 
         if is_table(items):

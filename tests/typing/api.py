@@ -18,6 +18,7 @@ from quartile_async import (
     Resource,
     Summary,
     Upload,
+    upload_file,
 )
 from quartile_async.events import BatchFinished, Event, Throttled
 
@@ -63,6 +64,22 @@ async def uses() -> None:
         assert_type(await client.wait("id", MASTERLIST), BatchStatus)
     assert_type(QuartileClient.from_env(max_in_flight=4), QuartileClient)
     assert_type(Resource("a/b", item=MasterlistItem, key="asin"), Resource[MasterlistItem])
+
+
+def retry(result: ItemResult[MasterlistItem]) -> float | None:
+    return 2.5 if result.tries < 2 else None
+
+
+def sends_again(client: QuartileClient) -> None:
+    assert_type(client.upload(MASTERLIST, [], retry=retry, max_item_tries=5), Upload[MasterlistItem])
+    client.upload(MASTERLIST, [], retry=lambda result: result.message == "busy")
+
+
+def through_the_synchronous_door() -> None:
+    assert_type(upload_file("catalogue.csv"), Summary)
+    assert_type(upload_file(["a.csv", "b.csv"], MASTERLIST, results="results.csv", max_in_flight=4), Summary)
+    assert_type(upload_file([{"asin": "B01N5IB20Q"}], UNMANAGED_ASINS, journal="a.journal"), Summary)
+    assert_type(upload_file(items(), retry=retry), Summary)
 
 
 def reads(error: QuartileError) -> None:
