@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from quartile_async import Outcome
+from quartile_async._again import OVERTAKEN
 from quartile_async._batch import BatchRun
+from quartile_async._ordering import KeyOrder
 
 from .checks import check
 from .run import digest, simulated
@@ -57,6 +59,11 @@ def test_the_worlds_have_every_kind_of_ending() -> None:
 
     assert outcomes == set(Outcome)
     assert any(result.resent for story in stories for result in story.got)
+    assert {result.outcome for story in stories for result in story.got if result.tries > 1} >= {
+        Outcome.SUCCEEDED,
+        Outcome.FAILED,
+    }
+    assert any(OVERTAKEN in result.message for story in stories for result in story.got)
     assert any(result.not_sent for story in stories if story.upload for result in story.upload.unaccounted)
     assert {"AuthenticationError", "OutageError", "ClientClosedError", "RateLimitError", "QuotaExceededError"} <= errors
     assert sum(not story.got for story in stories) < len(stories) / 2, "most worlds are no dead ends"
@@ -73,6 +80,17 @@ def test_a_client_that_loses_a_result_is_caught(monkeypatch: pytest.MonkeyPatch)
 
     def some_world() -> None:
         for seed in range(20):
+            simulated(seed)
+
+    with pytest.raises((AssertionError, TimeoutError)):
+        some_world()
+
+
+def test_a_client_that_sends_an_older_write_after_a_newer_one_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(KeyOrder, "has_newer", lambda *_: False)
+
+    def some_world() -> None:
+        for seed in range(200):
             simulated(seed)
 
     with pytest.raises((AssertionError, TimeoutError)):

@@ -102,6 +102,7 @@ results = st.builds(
     batch_id=st.none() | words,
     not_sent=st.booleans(),
     resent=st.booleans(),
+    tries=st.just(1) | st.integers(1, 3),
 )
 
 
@@ -120,7 +121,7 @@ def test_results_come_back_as_they_were_from_any_place(
     assert all(result.item is item for result, item in zip(back, items, strict=True))
     assert all(result.replayed and result.row is None for result in back)
     for result, before in zip(back, given_results[start:stop], strict=True):
-        for name in ("outcome", "not_sent", "resent"):
+        for name in ("outcome", "not_sent", "resent", "tries"):
             assert getattr(result, name) == getattr(before, name)
         for name in ("message", "process", "id", "batch_id"):
             assert getattr(result, name) == _whole(getattr(before, name))
@@ -129,6 +130,13 @@ def test_results_come_back_as_they_were_from_any_place(
 
 def _whole(text: str | None) -> str | None:
     return text if text is None else text.encode(errors="backslashreplace").decode()
+
+
+def test_results_of_a_journal_that_knows_of_no_tries_had_one() -> None:
+    content = b'[["failed"],["no"],[null],[null],["f"],[false],[false]]'
+
+    assert [result.tries for result in unpacked(content, [0, 1], [None] * 2, places=slice(0, 2), of=2)] == [1, 1]
+    assert packed([ItemResult(0, None, Outcome.FAILED, "no", batch_id="f")]) == content
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'[["succeeded"],[""],[null],[null],[null],[false]]'])
