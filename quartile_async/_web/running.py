@@ -6,11 +6,10 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import anyio.to_thread
-import filelock
 
 from .._blocks import Blocks
 from .._errors import ClientClosedError
@@ -31,16 +30,19 @@ logger = logging.getLogger("quartile_async")
 
 
 class RunningUpload:
-    """An upload under way. Its lock is held, and given back at the end.
+    """An upload under way.
+
+    Args:
+        open_upload: opens it, once it is known what had been written down.
 
     Attributes:
         stored: what it is.
     """
 
-    def __init__(self, stored: Stored, upload: Upload[Any], lock: filelock.BaseFileLock) -> None:
+    def __init__(self, stored: Stored, open_upload: Callable[[], Upload[Any]]) -> None:
         self.stored = stored
-        self._upload = upload
-        self._lock = lock
+        self._open_upload = open_upload
+        self._upload: Upload[Any] | None = None
         self._written_at = 0.0
         self._stopping = False
         self._changed = asyncio.Event()
@@ -51,13 +53,14 @@ class RunningUpload:
 
     @property
     def progress(self) -> dict[str, Any]:
-        """The counts of this moment."""
-        return progress_fields(self._upload.progress)
+        """The counts of this moment; none before it has begun."""
+        return {} if self._upload is None else progress_fields(self._upload.progress)
 
     def stop(self) -> None:
         """Nothing more is submitted; what is in flight is finished."""
         self._stopping = True
-        self._upload.stop()
+        if self._upload is not None:
+            self._upload.stop()
 
     async def changed(self, seconds: float) -> None:
         """Waits until there are more lines, or it has ended, or so long."""
@@ -69,21 +72,23 @@ class RunningUpload:
         """Runs it to its end; where it is cancelled, or the client closes, it can be gone on with."""
         try:
             seen = await anyio.to_thread.run_sync(self.stored.indexes_with_results)
+            upload = self._upload = self._open_upload()
+            if self._stopping:
+                upload.stop()
             try:
-                await self._take_results(seen)
+                await self._take_results(upload, seen)
             except ClientClosedError:
                 return
             except Exception as error:  # noqa: BLE001  # whatever ended it, that is how it ended
                 self._log_error(error)
-                await self._end(State.FAILED, error, seen)
+                await self._end(upload, State.FAILED, error, seen)
             else:
-                await self._end(State.STOPPED if self._stopping else State.FINISHED, None, seen)
+                await self._end(upload, State.STOPPED if self._stopping else State.FINISHED, None, seen)
         finally:
-            self._lock.release()
             self._tell()
 
-    async def _take_results(self, seen: bytearray) -> None:
-        async with self._upload as upload, contextlib.aclosing(aiter(Blocks(upload))) as blocks:
+    async def _take_results(self, upload: Upload[Any], seen: bytearray) -> None:
+        async with upload, contextlib.aclosing(aiter(Blocks(upload))) as blocks:
             async for block in blocks:
                 # What an earlier run had written down is told once.
                 new = [result_line(result) for result in block if not seen[result.index]]
@@ -100,12 +105,12 @@ class RunningUpload:
             self._written_at = now
             await anyio.to_thread.run_sync(self.stored.write_progress, self.progress | {"state": self.state})
 
-    async def _end(self, state: State, error: Exception | None, seen: bytearray) -> None:
-        left = [result for result in self._upload.unaccounted if not seen[result.index]]
+    async def _end(self, upload: Upload[Any], state: State, error: Exception | None, seen: bytearray) -> None:
+        left = [result for result in upload.unaccounted if not seen[result.index]]
         unaccounted = [result_line(result) for result in left] + self._never_read(seen, left)
         if state is State.STOPPED and not unaccounted:
             state = State.FINISHED
-        last: Line = self._summary() if error is None else error_line(error, len(unaccounted))
+        last: Line = self._summary(upload) if error is None else error_line(error, len(unaccounted))
         await self._write_progress(at_once=True)
         content = {"state": state, "last": last, "at": time.time()}
         await anyio.to_thread.run_sync(self.stored.write_end, content, unaccounted)
@@ -114,8 +119,8 @@ class RunningUpload:
         known = {result.index for result in left}
         return [NEVER_READ | {"index": index} for index in range(len(seen)) if not seen[index] and index not in known]
 
-    def _summary(self) -> Line:
-        progress = self._upload.progress
+    def _summary(self, upload: Upload[Any]) -> Line:
+        progress = upload.progress
         names = ("succeeded", "failed", "rejected", "unknown")
         counts = {name: getattr(progress, name) for name in names}
         missing = self.stored.info.items - sum(counts.values())

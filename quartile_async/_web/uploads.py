@@ -14,6 +14,7 @@ import filelock
 
 from .._client import QuartileClient
 from .._resources import Resource
+from .._upload import Upload
 from .lines import Line
 from .records import Folder, ResultLines, State, Stored
 from .running import RunningUpload, items_of, journal_of
@@ -133,21 +134,25 @@ class Uploads:
         if not self._may_run(stored) or await anyio.to_thread.run_sync(_is_over, stored):
             lock.release()
             return
-        upload = self._client.upload(
-            self._resources[stored.info.resource], items_of(stored), journal=journal_of(stored)
-        )
-        running = self._running[stored.key] = RunningUpload(stored, upload, lock)
-        if await anyio.to_thread.run_sync(lambda: stored.is_to_be_stopped):
-            running.stop()
+
+        def open_upload() -> Upload[Any]:
+            resource = self._resources[stored.info.resource]
+            return self._client.upload(resource, items_of(stored), journal=journal_of(stored))
+
+        running = self._running[stored.key] = RunningUpload(stored, open_upload)
         task = asyncio.create_task(running.run(), name=f"quartile_async upload {stored.info.id}")
         self._tasks.add(task)
-        task.add_done_callback(lambda task: self._done(stored.key, task))
+        task.add_done_callback(lambda task: self._done(stored.key, task, lock))
+        if await anyio.to_thread.run_sync(lambda: stored.is_to_be_stopped):
+            running.stop()
 
     def _may_run(self, stored: Stored) -> bool:
         known = stored.info.resource in self._resources
         return known and not self._is_closing and stored.key not in self._running
 
-    def _done(self, key: str, task: asyncio.Task[None]) -> None:
+    def _done(self, key: str, task: asyncio.Task[None], lock: filelock.BaseFileLock) -> None:
+        # Here, and not in the task: one that is cancelled before its first step would keep it.
+        lock.release()
         self._tasks.discard(task)
         self._running.pop(key, None)
         if not task.cancelled() and (error := task.exception()) is not None:
