@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 
-from . import first_result, growth, imports, many, memory, reading, speed, tracing, waiting
+from . import first_result, growth, imports, many, memory, reading, speed, tracing, waiting, web
 from .honesty import DishonestRunError
 from .questions import Answer, Question
 from .runner import BenchmarkError, require_orjson
@@ -23,6 +23,7 @@ QUESTIONS: Mapping[str, tuple[str, Question]] = {
     "many": ("What do many uploads at once cost, and is each served?", many.answer),
     "tracing": ("What does it cost to be told of the work, by traces or events?", tracing.answer),
     "reading": ("What does it cost to read a row of a file, beside uploading it?", reading.answer),
+    "web": ("Is a web application's loop free while uploads run in it?", web.answer),
     "imports": ("What does it cost to import it?", imports.answer),
 }
 

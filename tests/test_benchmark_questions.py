@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import first_result, growth, imports, many, memory, reading, speed, tracing, waiting
+from benchmarks import first_result, growth, imports, many, memory, reading, speed, tracing, waiting, web
 from benchmarks.__main__ import QUESTIONS, main
 from benchmarks.honesty import DishonestRunError
 from benchmarks.oracle import Point, at, curve, plan
@@ -34,6 +34,8 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(many, "UPLOADS", 5)
     monkeypatch.setattr(tracing, "QUICK", {"items": 1_000, "runs": 1})
     monkeypatch.setattr(imports, "QUICK_RUNS", 1)
+    monkeypatch.setattr(web, "QUICK_REQUESTS", 20)
+    monkeypatch.setattr(web, "UPLOADS", 20)
     monkeypatch.setattr(reading, "QUICK_SIZE", 300)
     monkeypatch.setattr(waiting, "BATCHES", 40)
     monkeypatch.setattr(waiting, "WORLDS", WORLDS[:2])
