@@ -262,7 +262,7 @@ def settings_from_env(environ: Mapping[str, str], *, given: Mapping[str, Any]) -
         "auth": environ.get("QUARTILE_ACCESS_TOKEN") or _login_from(environ),
         "base_url": environ.get("QUARTILE_BASE_URL"),
     }
-    settings = {name: value for name, value in found.items() if value}
+    settings: dict[str, Any] = {name: value for name, value in found.items() if value}
     if environ.get("QUARTILE_REDIS_URL") and "quota" not in given:
         settings["quota"] = _quota_from(environ)
     if missing := [what for name, what in NEEDED.items() if name not in settings and name not in given]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Literal, Protocol
@@ -19,7 +20,7 @@ from ._errors import (
     QuartileError,
     QuotaExceededError,
 )
-from ._token_store import MemoryTokenStore, TokenStore
+from ._token_store import MemoryTokenStore, OvertakenError, TokenStore
 from ._tokens import Freshness, StoredTokens, checked_secret, digest_of, freshness_of
 
 
@@ -79,6 +80,9 @@ class TokenEndpoint(Protocol):
     async def refresh(self, token: str, delivery: Delivery) -> StoredTokens: ...
 
 
+MOST_OVERTAKINGS = 5
+"""How often the store's lock may run out under one who gets tokens, before that is an error."""
+
 LOG_IN_AGAIN = "Log in again and give the new refresh token, or use LoginAuth."
 
 
@@ -124,14 +128,20 @@ class Credentials:
             QuartileError: the server could not be asked; nothing was changed.
         """
         try:
-            async with self._store.lock():
-                return await self._obtain(refused)
+            return await self._obtained_under_lock(refused)
         except (QuartileError, ConfigurationError):
             raise
         except Exception as error:
             raise AuthenticationError(f"The token store {self._store!r} failed: {_described(error)}.") from error
         finally:
             self._delivery.on_the_wire = False
+
+    async def _obtained_under_lock(self, refused: frozenset[str]) -> StoredTokens:
+        for _ in range(MOST_OVERTAKINGS):
+            with suppress(OvertakenError):  # its lock had run out: what others have saved since is newer
+                async with self._store.lock():
+                    return await self._obtain(refused)
+        raise TimeoutError("its lock ran out each time before new tokens could be saved")
 
     async def _obtain(self, refused: frozenset[str]) -> StoredTokens:
         if self._unsaved is not None:
@@ -226,6 +236,9 @@ class Credentials:
         self._unsaved = tokens
         try:
             await self._store.save(tokens)
+        except OvertakenError:
+            self._unsaved = None
+            raise
         except Exception as error:
             raise AuthenticationError(
                 f"New tokens could not be saved in {self._store!r}: {_described(error)}. The refresh token in it is "

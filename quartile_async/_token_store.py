@@ -33,6 +33,10 @@ LOOK_EVERY = 0.05
 logger = logging.getLogger("quartile_async")
 
 
+class OvertakenError(Exception):
+    """The tokens that were to be saved are not the newest any more: others have been saved since the last look."""
+
+
 @runtime_checkable
 class TokenStore(Protocol):
     """Keeps the tokens of one user, for any number of clients.
@@ -130,18 +134,25 @@ def _taken(lock: filelock.BaseFileLock) -> bool:
 
 
 @dataclass(slots=True, frozen=True)
-class _Content:
+class Content:
+    """What is kept, as JSON."""
+
     version: Literal[1]
     tokens: StoredTokens
 
 
 @functools.cache  # not made at import: that takes longer than importing this
-def _content() -> pydantic.TypeAdapter[_Content]:
-    return pydantic.TypeAdapter(_Content)
+def _content() -> pydantic.TypeAdapter[Content]:
+    return pydantic.TypeAdapter(Content)
 
 
-def _read(content: bytes) -> StoredTokens:
-    """Raises ValueError where the content of a file is no token store."""
+def content_of(tokens: StoredTokens) -> Content:
+    """What is kept of tokens."""
+    return Content(VERSION, tokens)
+
+
+def tokens_in(content: bytes) -> StoredTokens:
+    """Raises ValueError where the JSON of what was kept is no token store."""
     # From JSON, because strictly a dict in Python is no dataclass.
     tokens = _content().validate_json(content, strict=True).tokens
     checked_secret(tokens.access_token, "access token")
@@ -161,7 +172,7 @@ def _load(path: Path) -> StoredTokens | None:
         path.chmod(0o600)
         logger.warning("The token store %s could be read by others; it no longer can.", path)
     try:
-        return _read(content)
+        return tokens_in(content)
     except ValueError as error:  # pydantic's ValidationError is one, and so is ConfigurationError
         aside = path.with_name(f"{path.name}.unreadable-{time.time_ns()}")
         path.replace(aside)
@@ -174,7 +185,7 @@ def _load(path: Path) -> StoredTokens | None:
 
 def _save(path: Path, tokens: StoredTokens) -> None:
     """Replaces the file as a whole: whenever the machine stops, it holds the old tokens or the new ones."""
-    content = to_json(_Content(VERSION, tokens))
+    content = to_json(content_of(tokens))
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # made with mode 0600
     try:
         with os.fdopen(handle, "wb") as file:

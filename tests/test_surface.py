@@ -68,7 +68,7 @@ def test_the_error_tree_is_the_one_that_is_drawn(child: str, parent: str) -> Non
 def test_importing_the_package_imports_no_extra_and_no_emulator() -> None:
     code = (
         "import sys, quartile_async;"
-        "unwanted = {'typer', 'rich', 'duckdb', 'pytest', 'opentelemetry', 'quartile_async.emulator'} & set(sys.modules);"
+        "unwanted = {'typer', 'rich', 'duckdb', 'redis', 'pytest', 'opentelemetry', 'quartile_async.emulator'} & {*sys.modules};"
         "sys.exit(f'imported: {unwanted}' if unwanted else 0)"
     )
 
@@ -107,6 +107,7 @@ def imports_of(file: Path) -> set[str]:
         ("aiohttp", {"_http.py"}),
         ("backoff", {"_retrying.py"}),
         ("duckdb", {"files.py"}),
+        ("redis", {"_shared/connection.py"}),
         ("sqlite3", {"_journal_sqlite.py"}),
         ("opentelemetry", {"opentelemetry.py"}),
     ],
@@ -193,6 +194,32 @@ def test_every_room_of_the_tables_imports_only_downwards_and_plain_data() -> Non
         for imported in re.findall(r"^from \.(\w+) import", text, re.MULTILINE):
             assert floor_of[imported] < floor, f"{room} imports {imported}"
         assert set(re.findall(r"^from \.\.(\w+) import", text, re.MULTILINE)) <= {"_errors", "_results"}
+
+
+SHARED_FLOORS = [
+    {"scripts", "rate", "work"},
+    {"connection"},
+    {"terms"},
+    {"grants", "leases", "tokens"},
+    {"share"},
+    {"quota"},
+]
+
+
+def test_every_room_of_what_is_shared_imports_only_downwards_and_nothing_of_the_spine() -> None:
+    floor_of = {room: floor for floor, rooms in enumerate(SHARED_FLOORS) for room in rooms}
+    folder = ROOT / "quartile_async" / "_shared"
+    assert {file.stem for file in folder.glob("*.py")} - {"__init__"} == set(floor_of)
+    for room, floor in floor_of.items():
+        text = (folder / f"{room}.py").read_text()
+        for imported in re.findall(r"^from \.(\w+) import", text, re.MULTILINE):
+            assert floor_of[imported] < floor, f"{room} imports {imported}"
+        assert set(re.findall(r"^from \.\.(\w+) import", text, re.MULTILINE)) <= {
+            "_clock",
+            "_errors",
+            "_token_store",
+            "_tokens",
+        }
 
 
 def test_every_room_of_the_house_imports_only_downwards() -> None:

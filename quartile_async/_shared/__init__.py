@@ -1,0 +1,1 @@
+"""What processes share through Redis: a quota and tokens. Public in `quartile_async.redis`."""

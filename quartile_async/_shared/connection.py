@@ -1,0 +1,213 @@
+"""Redis, as redis-py reaches it; the only file that imports it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+
+import redis.asyncio
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    ClusterDownError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisClusterException,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from .._clock import LoopClock
+from .._errors import ConfigurationError
+from .scripts import Script
+
+RedisClient: TypeAlias = "redis.asyncio.Redis | redis.asyncio.RedisCluster"
+
+COMMAND_SECONDS = 2.0
+"""Seconds that Redis has for a command."""
+
+FIRST_WAIT, LONGEST_WAIT = 0.05, 1.0
+"""Seconds between two tries while it is not reached."""
+
+LONGEST_READ = 1.0
+"""Seconds that a blocking read lasts on a client that was given: it may have a time limit of its own."""
+
+PASSING = ("LOADING", "BUSY", "MASTERDOWN", "READONLY", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS", "MISCONF", "OOM")
+PASSING_KINDS = (ReadOnlyError, ClusterDownError, TryAgainError, OutOfMemoryError)
+"""What Redis says when it may do the same thing later; and what redis-py makes of some of it."""
+
+
+class UnreachableError(Exception):
+    """Redis did not do it, as far as is known, and may do it later."""
+
+
+class RefusedError(Exception):
+    """Redis will not do it: a password, a right or a version is missing."""
+
+
+class Link:
+    """One client's connections to Redis.
+
+    Args:
+        target: a URL as redis-py takes it (`redis://`, `rediss://`, `unix://`), or one of its asyncio clients, which is
+            not closed.
+
+    Raises:
+        ConfigurationError: the target is neither.
+    """
+
+    def __init__(self, target: str | RedisClient) -> None:
+        self._client: Any = client_of(target)
+        self._is_own = isinstance(target, str)
+        self._now = LoopClock()
+        self._lost_since: float | None = None
+        self.name: str = described(target)
+
+    @property
+    def lost_for(self) -> float:
+        """For how many seconds Redis has not been reached; 0.0 where the last try was a success."""
+        return 0.0 if self._lost_since is None else self._now() - self._lost_since
+
+    async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[object]) -> Any:
+        """Runs a script once.
+
+        Raises:
+            UnreachableError, RefusedError: it did not run, or nobody knows.
+        """
+        rest = (len(keys), *keys, *arguments)
+        try:
+            return await self.command("EVALSHA", script.digest, *rest)
+        except NoScriptError:
+            return await self.command("EVAL", script.text, *rest)
+
+    async def insist(
+        self, script: Script, keys: Sequence[str], arguments: Callable[[], Sequence[object]], *, patience: float
+    ) -> Any:
+        """Runs a script; where Redis is not reached, again and again, until that has lasted for so many seconds.
+
+        Raises:
+            UnreachableError, RefusedError: as `run`.
+        """
+        wait = FIRST_WAIT
+        while True:
+            try:
+                return await self.run(script, keys, arguments())
+            except UnreachableError:
+                if self.lost_for >= patience:
+                    raise
+            await asyncio.sleep(random.uniform(wait / 2, wait))
+            wait = min(LONGEST_WAIT, wait * 2)
+
+    async def read(self, stream: str, after: str, seconds: float) -> list[tuple[str, dict[str, str]]]:
+        """The entries of a stream behind one of them, waiting for the first; none where none came in time.
+
+        Raises:
+            UnreachableError, RefusedError: it could not be read.
+        """
+        longest = seconds if self._is_own else min(seconds, LONGEST_READ)
+        block = max(1, round(longest * 1000))
+        found = await self.command("XREAD", "BLOCK", block, "STREAMS", stream, after, seconds=longest + COMMAND_SECONDS)
+        return list(_entries_of(found))
+
+    async def command(self, *words: Any, seconds: float = COMMAND_SECONDS) -> Any:
+        """Has Redis do one thing, once.
+
+        Raises:
+            UnreachableError, RefusedError: it did not, or nobody knows.
+            NoScriptError: it does not know the script.
+        """
+        begun = self._now()
+        try:
+            async with asyncio.timeout(seconds):
+                answer = await self._client.execute_command(*words)
+        except NoScriptError:
+            raise
+        except (RedisError, RedisClusterException, OSError) as error:  # a TimeoutError is an OSError
+            if is_refusal(error):
+                raise RefusedError(told(error)) from error
+            if self._lost_since is None:
+                self._lost_since = begun
+            raise UnreachableError(told(error)) from error
+        self._lost_since = None
+        return answer
+
+    async def aclose(self) -> None:
+        if self._is_own:
+            await self._client.aclose()
+
+
+def client_of(target: object) -> Any:
+    """A client of redis-py; a URL makes a new one.
+
+    Raises:
+        ConfigurationError: the target is neither a URL that redis-py takes, nor one of its asyncio clients.
+    """
+    if isinstance(target, redis.asyncio.Redis | redis.asyncio.RedisCluster):
+        return target
+    try:
+        # Neither tries of its own, which could do a thing twice, nor time limits, which would end a read that waits.
+        return redis.asyncio.Redis.from_url(
+            str(target),
+            retry=Retry(NoBackoff(), 0),
+            socket_timeout=None,
+            socket_connect_timeout=COMMAND_SECONDS,
+            protocol=2,
+        )
+    except ValueError:  # its text has the URL, and that a password
+        raise ConfigurationError(
+            "The address of Redis cannot be used. Give a URL such as 'redis://localhost:6379/0', 'rediss://...' for "
+            "TLS or 'unix://...'; or a client of redis.asyncio, as for Sentinel or a cluster."
+        ) from None
+
+
+def described(target: object) -> str:
+    """The address without its password."""
+    if not isinstance(target, str):
+        return f"<{type(target).__name__}>"
+    parts = urlsplit(target)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether there is no point in trying again."""
+    if isinstance(error, AuthenticationError | AuthorizationError):
+        return True
+    if not isinstance(error, ResponseError) or isinstance(error, PASSING_KINDS):
+        return False
+    return not any(word in str(error) for word in PASSING)
+
+
+def told(error: Exception) -> str:
+    """An error in words."""
+    words = str(error).strip()
+    if isinstance(error, TimeoutError | RedisTimeoutError) and not words:
+        words = "no answer in time"
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__
+
+
+def text_of(value: object) -> str:
+    """What Redis said, whether the client decodes it or not."""
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _entries_of(found: Any) -> Sequence[tuple[str, dict[str, str]]]:
+    """The entries of the one stream that was read; RESP3 and redis-py's own callbacks say it in other shapes."""
+    if not found:
+        return []
+    entries = next(iter(found.values())) if isinstance(found, dict) else found[0][1]
+    if len(entries) == 1 and isinstance(entries[0], list) and entries[0] and isinstance(entries[0][0], list | tuple):
+        entries = entries[0]
+    return [(text_of(name), _fields_of(fields)) for name, fields in entries]
+
+
+def _fields_of(fields: Any) -> dict[str, str]:
+    pairs = fields.items() if isinstance(fields, dict) else zip(fields[::2], fields[1::2], strict=True)
+    return {text_of(name): text_of(value) for name, value in pairs}

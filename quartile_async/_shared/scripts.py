@@ -1,0 +1,55 @@
+"""The scripts that run within Redis, and the names of what they keep."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+
+@dataclass(slots=True, frozen=True)
+class Script:
+    """A script and the digest by which Redis knows it."""
+
+    text: str
+    digest: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Redis names scripts by SHA-1; it protects nothing.
+        object.__setattr__(self, "digest", hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest())
+
+
+def script_of(*files: str) -> Script:
+    """The script that these files are, one after the other."""
+    folder = Path(__file__).parent
+    return Script("\n".join((folder / f"{file}.lua").read_text(encoding="utf-8") for file in files))
+
+
+RESERVE: Final = script_of("quota_common", "quota_reserve")
+SYNC: Final = script_of("quota_common", "quota_line", "quota_sync")
+CLOSE: Final = script_of("quota_common", "quota_close")
+LEAVE: Final = script_of("quota_common", "quota_line", "quota_leave")
+LOCK: Final = script_of("tokens_lock")
+RENEW: Final = script_of("tokens_renew")
+UNLOCK: Final = script_of("tokens_unlock")
+SAVE: Final = script_of("tokens_save")
+
+
+class Keys:
+    """The names of what is kept for one quota.
+
+    The subscription key is not in them, only a digest of it. What stands in braces puts all of them into one slot of
+    a cluster.
+    """
+
+    def __init__(self, subscription_key: str) -> None:
+        digest = hashlib.sha256(f"quartile quota {subscription_key}".encode()).hexdigest()[:32]
+        self._stem = f"quartile:{{{digest}}}"
+        names = ("state", "times", "leases", "members", "line", "wants", "sent")
+        self.all: tuple[str, ...] = tuple(f"{self._stem}:{name}" for name in names)
+
+    @property
+    def inbox(self) -> str:
+        """What the names of all inboxes begin with; a process's id follows."""
+        return f"{self._stem}:inbox:"
