@@ -69,9 +69,10 @@ class QuartileInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # for the s
         return ()
 
     def _instrument(self, **kwargs: Any) -> None:
-        meters = kwargs.get("meter_provider") or metrics.get_meter_provider()
-        if (instruments := _made.get(meters)) is None:  # else they would be there twice, and a meter forgets nothing
-            instruments = _made[meters] = _Instruments(meters)
+        meters = kwargs.get("meter_provider")
+        key = metrics if meters is None else meters  # the global one may be set later
+        if (instruments := _made.get(key)) is None:  # else they would be there twice: a meter forgets nothing
+            instruments = _made[key] = _Instruments(meters)
         _tracing.active = _Telemetry(kwargs.get("tracer_provider"), instruments)
 
     def _uninstrument(self, **kwargs: Any) -> None:
@@ -119,9 +120,9 @@ class _Totals:
 
 
 class _Instruments:
-    """The instruments, of one provider."""
+    """The instruments, of one provider; None: the global one."""
 
-    def __init__(self, provider: metrics.MeterProvider) -> None:
+    def __init__(self, provider: metrics.MeterProvider | None) -> None:
         meter = metrics.get_meter("quartile_async", __version__, provider, SCHEMA)
         self.items, self.active_batches, self.polls = _Totals(), _Totals(), _Totals()
         meter.create_observable_counter(
@@ -140,7 +141,8 @@ class _Instruments:
         )
 
 
-_made: weakref.WeakKeyDictionary[metrics.MeterProvider, _Instruments] = weakref.WeakKeyDictionary()
+_made: weakref.WeakKeyDictionary[Any, _Instruments] = weakref.WeakKeyDictionary()
+"""By provider."""
 
 
 class _Telemetry:

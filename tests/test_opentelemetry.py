@@ -584,6 +584,18 @@ async def test_an_upload_that_runs_already_is_not_followed(emulator: Emulator) -
     telemetry.meters.shutdown()
 
 
+async def test_switched_on_again_it_counts_on(telemetry: Telemetry, emulator: Emulator) -> None:
+    async with client_for(emulator) as client:
+        await client.upload(MASTERLIST, items(2)).collect()
+        QuartileInstrumentor().uninstrument()
+        await client.upload(MASTERLIST, items(3)).collect()
+        QuartileInstrumentor().instrument(tracer_provider=telemetry.tracers, meter_provider=telemetry.meters)
+        await client.upload(MASTERLIST, items(5)).collect()
+
+    assert telemetry.values("quartile.items", "quartile.outcome") == {"succeeded": 7}
+    assert len(telemetry.named("upload ")) == 2
+
+
 def test_switching_it_on_twice_does_it_once(telemetry: Telemetry, caplog: pytest.LogCaptureFixture) -> None:
     active = _tracing.active
 
