@@ -1,4 +1,4 @@
-"""A thousand worlds; `python -m tests.simulation` lives through any number of them."""
+"""Hundreds of worlds; `python -m tests.simulation` lives through any number of them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.timeout(300)
-def test_every_promise_holds_in_a_thousand_worlds() -> None:
+def test_every_promise_holds_in_hundreds_of_worlds() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.simulation", "--seeds", "1000"],
+        [sys.executable, "-m", "tests.simulation", "--seeds", "300"],
         capture_output=True,
         text=True,
         cwd=ROOT,
@@ -30,7 +30,7 @@ def test_every_promise_holds_in_a_thousand_worlds() -> None:
     )
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "1000 seeds, 0 failed" in done.stdout
+    assert "300 seeds, 0 failed" in done.stdout
 
 
 @pytest.mark.parametrize("seed", range(40))
