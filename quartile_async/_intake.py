@@ -174,7 +174,8 @@ class Intake:
         if ready := self._first_ready():
             return ready
         if self._is_overdue():
-            self._absorb()
+            if self._replay is None:  # else, what was read again has not been compared yet
+                self._absorb()
             self._queue(self._chunker.flush())
             return self._first_ready()
         return None
@@ -292,9 +293,7 @@ class Intake:
     async def _read_at_once(self, source: Source) -> None:
         while True:
             await self._wait_for_room()
-            wanted = self._chunker.missing
-            await source.read(wanted, self._block)
-            if len(self._block) < wanted:
+            if not await source.read(self._chunker.missing, self._block):
                 return
             self._absorb()
 

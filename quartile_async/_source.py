@@ -25,20 +25,25 @@ class Source:
             aiter(items) if isinstance(items, AsyncIterable) else iter(items)
         )
 
-    async def read(self, count: int, into: list[Any]) -> None:
-        """Reads so many items, or fewer where there are no more. What was read before an error is there, too."""
+    async def read(self, count: int, into: list[Any]) -> bool:
+        """Reads so many items, or fewer where there are no more, and gives whether there were as many.
+
+        What was read before an error is there, too. Somebody else may have taken from the list meanwhile.
+        """
         if isinstance(self.items, AsyncIterator):
-            while count > 0:
+            for _ in range(count):
                 try:
                     into.append(await anext(self.items))
                 except StopAsyncIteration:
-                    return
-                count -= 1
-            return
+                    return False
+            return True
+        before = len(into)
         # Not `extend`, which does not promise to keep what was read before an error.
         deque(map(into.append, islice(self.items, count)), maxlen=0)
+        all_there = len(into) == before + count
         # Reading never waits here; without this, other tasks would stand still for as long as there is room.
         await asyncio.sleep(0)
+        return all_there
 
     async def aclose(self) -> None:
         if inspect.isasyncgen(self.items):

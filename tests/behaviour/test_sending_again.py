@@ -172,6 +172,19 @@ async def test_items_that_are_sent_again_share_full_batches_with_new_ones() -> N
     assert len(emulator.batches) <= 54
 
 
+async def test_an_input_is_read_to_its_end_while_chunks_leave_that_are_not_full() -> None:
+    """Repeated keys stand in each other's way: what is sent again leaves while items are being read."""
+    async with (
+        Emulator(fail=fails(1, every=2), processing=lambda rng, batch: rng.choice([0.0, 0.01])) as emulator,
+        client_for(emulator, max_in_flight=8, linger=0.0) as client,
+    ):
+        rng = random.Random(1)
+        for first in range(0, 3_000, 300):
+            source = (item(first + rng.randrange(300)) for _ in range(2_000))
+            results = await client.upload(MASTERLIST, source, retry=lambda result: result.index % 7 / 100).collect()
+            assert len(results) == 2_000
+
+
 async def test_a_newer_write_wins_over_an_older_one_that_failed() -> None:
     """The older one is not sent again, and says so."""
     rng = random.Random(7)
