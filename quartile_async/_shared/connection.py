@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import random
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 import redis.asyncio
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
@@ -28,6 +30,11 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from .._clock import LoopClock
 from .._errors import ConfigurationError
 from .scripts import Script
+
+WITHOUT_METADATA: dict[str, Any] = (
+    {"driver_info": None} if "driver_info" in inspect.signature(AbstractConnection.__init__).parameters else {}
+)
+"""Keeps redis-py from reading its own version from the disk for each connection, on the event loop."""
 
 RedisClient: TypeAlias = "redis.asyncio.Redis | redis.asyncio.RedisCluster"
 
@@ -160,6 +167,7 @@ def client_of(target: object) -> Any:
             socket_timeout=None,
             socket_connect_timeout=COMMAND_SECONDS,
             protocol=2,
+            **WITHOUT_METADATA,
         )
     except ValueError:  # its text has the URL, and that a password
         raise ConfigurationError(

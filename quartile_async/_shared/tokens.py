@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-import anyio
 from pydantic_core import to_json
 
 from .._errors import ConfigurationError
@@ -33,6 +32,7 @@ from .connection import (
     text_of,
 )
 from .scripts import LOCK, RENEW, SAVE, UNLOCK, Script
+from .work import finished
 
 SHORTEST_LEASE = 0.1
 """Seconds."""
@@ -237,6 +237,7 @@ class _Lock:
     def __init__(self, store: RedisTokenStore) -> None:
         self._store = store
         self._turn: Turn | None = None
+        self._before: Turn | None = None
 
     async def __aenter__(self) -> None:
         store = self._store
@@ -244,19 +245,18 @@ class _Lock:
         try:
             await store._take(turn)
         except BaseException:
-            with anyio.CancelScope(shield=True):
-                await self._end(turn)  # it may have been taken all the same
+            await finished(self._end(turn))  # it may have been taken all the same
             raise
         turn.renewal = asyncio.get_running_loop().create_task(store._keep(turn), name="quartile_async token lock")
+        self._before = _turn.get()
         _turn.set(turn)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _turn.set(None)
+        _turn.set(self._before)
         assert self._turn is not None
-        with anyio.CancelScope(shield=True):
-            await self._end(self._turn)
+        await finished(self._end(self._turn))
 
     async def _end(self, turn: Turn) -> None:
         if turn.renewal is not None:

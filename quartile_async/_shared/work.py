@@ -10,6 +10,20 @@ from typing import Any
 logger = logging.getLogger("quartile_async")
 
 
+async def finished(end: Coroutine[Any, Any, None]) -> None:
+    """Does this to its end, also where it is cancelled meanwhile, and only then lets the cancellation through."""
+    task = asyncio.get_running_loop().create_task(end, name="quartile_async end")
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+    task.result()
+
+
 class Work:
     """What is done beside the requests, until `aclose`.
 

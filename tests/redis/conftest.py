@@ -1,0 +1,34 @@
+"""One redis-server for each worker of the tests, empty at the beginning of each test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from .server import REDIS, RedisServer
+
+WHY = "redis-server is not installed (Debian: apt-get install redis-server)"
+
+
+@pytest.fixture(scope="session")
+def only_redis_server() -> Iterator[RedisServer]:
+    if REDIS is None:
+        pytest.skip(WHY)
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def server(only_redis_server: RedisServer) -> RedisServer:
+    """Shared with other tests; whoever restarts or freezes it, takes one of its own."""
+    only_redis_server.say("FLUSHALL")
+    return only_redis_server
+
+
+@pytest.fixture
+def own_server() -> Iterator[RedisServer]:
+    if REDIS is None:
+        pytest.skip(WHY)
+    with RedisServer() as server:
+        yield server
