@@ -50,7 +50,11 @@ class RedisQuota:
         client_of(url)
         self._url = url
         self._terms = Terms(
-            None if rate is None else parsed_rate(rate), max_in_flight, lease, when_unreachable, processes or 1
+            None if rate is None else parsed_rate(rate),
+            max_in_flight,
+            lease,
+            when_unreachable,
+            1 if processes is None else processes,
         )
         _check(self._terms, processes)
 
