@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +16,9 @@ from .._resources import Resource
 
 MOST_PROBLEMS = 100
 """Problems of a body that are told; it may have one for each item."""
+
+TOO_LARGE = re.compile(rb"\d[eE]\+?\d{3}")
+"""Where a body has a number that may be too large for any computer."""
 
 ID = r"^[A-Za-z0-9][A-Za-z0-9._~-]{0,127}$"
 
@@ -36,9 +41,11 @@ class UploadRequest(pydantic.BaseModel):
     model_config: ClassVar[pydantic.ConfigDict] = pydantic.ConfigDict(extra="forbid")
 
     resource: str = pydantic.Field("masterlist", description="What the items are.", examples=["masterlist"])
-    items: list[dict[str, Any]] = pydantic.Field(
-        description="In the order in which they are sent.",
+    # Each is checked by itself: the problems of a million items would be collected in one go, and hold everything up.
+    items: list[Any] = pydantic.Field(
+        description="Objects, in the order in which they are sent.",
         examples=[[{"asin": "B01N5IB20Q", "countryCode": "US", "percACoS": 27.5}]],
+        json_schema_extra={"items": {"type": "object"}},
     )
     id: Annotated[str, pydantic.Field(pattern=ID)] | None = pydantic.Field(
         None, description="A name of one's own: asking again with it begins nothing twice. Default: a new one."
@@ -51,7 +58,7 @@ class Wanted:
 
     id: str
     resource: str
-    items: list[dict[str, Any]]
+    items: list[Any]
 
 
 async def read_body(headers: Mapping[str, str], stream: AsyncIterator[bytes], most_bytes: int) -> bytes:
@@ -79,6 +86,8 @@ def parsed(body: bytes, resources: Mapping[str, Resource[Any]]) -> Wanted:
     """
     try:
         content = from_json(body, allow_inf_nan=False)
+        if TOO_LARGE.search(body):  # such a number is read as infinity
+            json.dumps(content, allow_nan=False)
     except ValueError as error:
         problem = {"type": "json_invalid", "loc": ("body",), "msg": "JSON decode error", "input": {}}
         raise InvalidBodyError([problem | {"ctx": {"error": str(error)}}]) from None
@@ -94,16 +103,21 @@ def parsed(body: bytes, resources: Mapping[str, Resource[Any]]) -> Wanted:
     return Wanted(wanted.id or secrets.token_hex(16), wanted.resource, wanted.items)
 
 
-def _check(items: list[dict[str, Any]], resource: Resource[Any]) -> None:
-    if resource.item is None:
-        return
-    try:
-        pydantic.TypeAdapter(list[resource.item]).validate_python(items)  # type: ignore[name-defined]  # at run time
-    except pydantic.ValidationError as error:
-        raise InvalidBodyError(_told(error, "body", "items")) from None
+def _check(items: list[Any], resource: Resource[Any]) -> None:
+    validator = pydantic.TypeAdapter(resource.item if resource.item is not None else dict[str, Any])
+    problems: list[dict[str, Any]] = []
+    for place, item in enumerate(items):
+        try:
+            validator.validate_python(item)
+        except pydantic.ValidationError as error:
+            problems += _told(error, "body", "items", place)
+            if len(problems) >= MOST_PROBLEMS:
+                break
+    if problems:
+        raise InvalidBodyError(problems[:MOST_PROBLEMS])
 
 
-def _told(error: pydantic.ValidationError, *place: str) -> list[dict[str, Any]]:
+def _told(error: pydantic.ValidationError, *place: str | int) -> list[dict[str, Any]]:
     """The problems as FastAPI tells them."""
     problems = error.errors(include_url=False, include_context=True)[:MOST_PROBLEMS]
     return [{**problem, "loc": (*place, *problem["loc"])} for problem in problems]

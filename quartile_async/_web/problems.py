@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 from .._errors import (
+    AlreadyStartedError,
     APIError,
     ClientClosedError,
     ConfigurationError,
@@ -65,7 +66,7 @@ _PROBLEMS: Sequence[tuple[type[Exception] | tuple[type[Exception], ...], HTTPSta
     (ServerError, _BAD, "The vendor's API fails.", None),
     (APIError, _BAD, "The vendor's API has refused the request.", None),
     (ProtocolError, _BAD, "The vendor's API has given an answer that cannot be read.", None),
-    ((ConfigurationError, JournalError), None, "", None),
+    ((ConfigurationError, JournalError, AlreadyStartedError), None, "", None),
     (QuartileError, _BAD, "The upload was stopped by an error.", None),
 )
 """What is said of each kind of error, the first that fits; with no status it is the application's own fault."""

@@ -6,10 +6,10 @@
     folder/uploads/OWNER/ID/           OWNER and ID are digests
         upload.json  items.jsonl       what was asked for
         journal                        what became of it, to be gone on with after a crash
-        results.jsonl                  the lines that were learned, in that order
+        results.jsonl                  the lines that are certain, in the order in which they were learned
         progress.json                  the counts so far, by who runs it
         stop                           somebody wants it to be stopped
-        unaccounted.jsonl  end.json    the lines of the items without a result, and how it ended
+        end.json  rest-TIME.jsonl      how it ended, and the lines of the items whose fate is not known
         lock                           held by who runs it
 """
 
@@ -17,11 +17,13 @@ from __future__ import annotations
 
 import enum
 import itertools
+import logging
 import os
+import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
@@ -29,6 +31,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from pydantic_core import from_json, to_json
+
+logger = logging.getLogger("quartile_async")
 
 OPEN, UPLOADS = "open", "uploads"
 STALE = 60.0
@@ -58,6 +62,14 @@ class TooManyError(Exception):
     """As many uploads as may be have not ended."""
 
 
+class StoppingError(Exception):
+    """The upload is being stopped, and has not ended yet."""
+
+
+class GoneError(Exception):
+    """Somebody has removed the upload, or put another one in its place."""
+
+
 @dataclass(slots=True, frozen=True)
 class Info:
     """What was asked for.
@@ -65,6 +77,7 @@ class Info:
     Attributes:
         digest: of resource and items.
         created: Unix time.
+        token: of this upload alone, should there ever be another one in its place.
     """
 
     id: str
@@ -73,6 +86,7 @@ class Info:
     items: int
     digest: str
     created: float
+    token: str
 
 
 @dataclass(slots=True, frozen=True)
@@ -110,41 +124,80 @@ class Stored:
         """Whoever runs it will see that."""
         (self.path / "stop").touch()
 
+    def check_there(self) -> None:
+        """Raises GoneError where it is not there any more."""
+        content = _read(self.path / "upload.json")
+        if content is None or content.get("token") != self.info.token:
+            raise GoneError
+
     def write_progress(self, content: Mapping[str, Any]) -> None:
         """Tells the others how far it is."""
+        self.check_there()
         _write(self.path / "progress.json", content)
 
-    def write_end(self, content: Mapping[str, Any], unaccounted: Iterable[Mapping[str, Any]]) -> None:
+    def write_end(self, content: Mapping[str, Any], rest: Iterable[Mapping[str, Any]]) -> None:
         """It has ended; from now on nobody goes on with it."""
-        with (self.path / "unaccounted.jsonl").open("wb") as file:
-            file.writelines(to_json(line) + b"\n" for line in unaccounted)
-        _write(self.path / "end.json", content)
+        self.check_there()
+        name = f"rest-{time.time_ns()}.jsonl"
+        _write_durably(self.path / name, b"".join(to_json(line) + b"\n" for line in rest))
+        _write_durably(self.path / "end.json", to_json({**content, "rest": name}))
         self.mark.unlink(missing_ok=True)
 
     def open_again(self) -> None:
         """One that was stopped, or has failed, will be gone on with."""
         self.mark.touch()
-        for name in ("stop", "end.json", "unaccounted.jsonl"):
-            (self.path / name).unlink(missing_ok=True)
+        for path in (self.path / "stop", self.path / "end.json", *self.path.glob("rest-*.jsonl")):
+            path.unlink(missing_ok=True)
 
-    def indexes_with_results(self) -> bytearray:
-        """Which items have a result in the file, 1 for each that has; what a crash left half written is cut off."""
-        path, seen = self.path / "results.jsonl", bytearray(self.info.items)
+    def known(self) -> Known:
+        """What has been learned of the items; what a crash has left half written is cut off."""
+        path, known = self.path / "results.jsonl", Known(bytearray(self.info.items), set())
         path.touch()
         whole = 0
         with path.open("rb+") as file:
             for line in file:
+                try:
+                    known.add(from_json(line))
+                except (ValueError, KeyError, IndexError, TypeError):
+                    break
                 if not line.endswith(b"\n"):
                     break
-                seen[from_json(line)["index"]] = 1
                 whole += len(line)
             file.truncate(whole)
-        return seen
+        return known
 
     def append_results(self, lines: Iterable[Mapping[str, Any]]) -> None:
         """Adds lines to those that were learned."""
+        self.check_there()
         with (self.path / "results.jsonl").open("ab") as file:
             file.write(b"".join(to_json(line) + b"\n" for line in lines))
+
+
+OUTCOMES = ("", "succeeded", "failed", "rejected")
+
+
+@dataclass(slots=True, frozen=True)
+class Known:
+    """What has been learned of an upload's items, by all its runs.
+
+    Attributes:
+        outcomes: of each item, as a place in OUTCOMES; 0: none that is certain.
+        batches: the ids of the batches.
+    """
+
+    outcomes: bytearray
+    batches: set[str]
+
+    def add(self, line: Mapping[str, Any]) -> None:
+        """Takes a line into account."""
+        self.outcomes[line["index"]] = OUTCOMES.index(line["outcome"])
+        if line["batch_id"]:
+            self.batches.add(line["batch_id"])
+
+    def counts(self) -> dict[str, int]:
+        """How many items have which outcome."""
+        counts = {name: self.outcomes.count(place) for place, name in enumerate(OUTCOMES) if name}
+        return counts | {"unknown": self.outcomes.count(0)}
 
 
 @dataclass(slots=True)
@@ -182,12 +235,13 @@ class ResultLines:
                 self.position += 1
         return lines
 
-    def unaccounted(self) -> Iterator[dict[str, Any]]:
-        """The lines of the items without a result, once it has ended."""
-        with suppress(FileNotFoundError), (self.stored.path / "unaccounted.jsonl").open("rb") as file:
-            for line in file:
-                yield from_json(line) | {"position": self.position}
-                self.position += 1
+    def rest(self, name: str) -> list[dict[str, Any]] | None:
+        """The lines of the items whose fate is not known, in the file of an end; None: it is an end no more."""
+        try:
+            lines = (self.stored.path / name).read_bytes().splitlines()
+        except FileNotFoundError:
+            return None
+        return [from_json(line) | {"position": self.position + number} for number, line in enumerate(lines)]
 
 
 @dataclass(slots=True, frozen=True)
@@ -221,19 +275,19 @@ class Folder:
             return _checked(found, digest), False
         if sum(1 for _ in os.scandir(self.path / OPEN)) >= self.most_open:
             raise TooManyError
-        stored = Stored(self.path, key_of(owner, name), Info(name, owner, resource, len(items), digest, time.time()))
-        return self._written(stored, lines)
+        info = Info(name, owner, resource, len(items), digest, time.time(), secrets.token_hex(16))
+        return self._written(Stored(self.path, key_of(owner, name), info), lines)
 
     def _written(self, stored: Stored, lines: bytes) -> tuple[Stored, bool]:
         unfinished = Path(tempfile.mkdtemp(dir=self.path, prefix=".new-"))
-        (unfinished / "items.jsonl").write_bytes(lines)
-        _write(unfinished / "upload.json", asdict(stored.info))
-        stored.mark.touch()
-        stored.path.parent.mkdir(exist_ok=True, mode=0o700)
         try:
+            _write_durably(unfinished / "items.jsonl", lines)
+            _write_durably(unfinished / "upload.json", to_json(asdict(stored.info)))
+            stored.mark.touch()
+            stored.path.parent.mkdir(exist_ok=True, mode=0o700)
             unfinished.rename(stored.path)  # all at once: another process may be making it, too
         except OSError:
-            shutil.rmtree(unfinished)
+            shutil.rmtree(unfinished, ignore_errors=True)
             found = self.find(stored.info.owner, stored.info.id)
             if found is None:
                 raise
@@ -247,7 +301,11 @@ class Folder:
     def stored(self, key: str) -> Stored | None:
         """The upload with this key."""
         content = _read(_path_of(self.path, key) / "upload.json")
-        return None if content is None else Stored(self.path, key, Info(**content))
+        try:
+            return None if content is None else Stored(self.path, key, Info(**content))
+        except TypeError:
+            logger.warning("The upload in %s cannot be read, and is left alone.", _path_of(self.path, key))
+            return None
 
     def of(self, owner: str) -> list[Stored]:
         """An owner's uploads, the newest first."""
@@ -267,7 +325,7 @@ class Folder:
                 found.append(stored)
             elif stored is not None or time.time() - entry.stat().st_mtime > STALE:
                 Path(entry.path).unlink(missing_ok=True)
-        return found
+        return sorted(found, key=lambda stored: stored.info.created)
 
 
 def key_of(owner: str, name: str) -> str:
@@ -291,9 +349,13 @@ def _path_of(folder: Path, key: str) -> Path:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
+    """The content of a file; None where there is none that can be read."""
     try:
         content: dict[str, Any] = from_json(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
+        return None
+    except ValueError:
+        logger.warning("%s cannot be read, and is taken for one that is not there.", path)
         return None
     return content
 
@@ -302,4 +364,14 @@ def _write(path: Path, content: Mapping[str, Any]) -> None:
     """Replaces a file as a whole."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     unfinished.write_bytes(to_json(content))
+    unfinished.replace(path)
+
+
+def _write_durably(path: Path, content: bytes) -> None:
+    """Replaces a file as a whole; when this returns, it survives a power cut."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    with unfinished.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
     unfinished.replace(path)

@@ -14,6 +14,7 @@ import anyio.to_thread
 import pydantic
 from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
+from starlette.requests import ClientDisconnect
 
 from .._errors import ConfigurationError
 from .._resources import UNMANAGED_ASINS, UNMANAGED_CAMPAIGNS, Resource
@@ -21,9 +22,11 @@ from .bodies import BodyTooLargeError, InvalidBodyError, UploadRequest, Wanted, 
 from .client import NO_CLIENT, PLACE
 from .lines import Form
 from .problems import SHUTTING_DOWN, SOON
-from .records import OtherItemsError, State, Stored, TooManyError
+from .records import OtherItemsError, State, StoppingError, Stored, TooManyError
 from .streaming import HEARTBEAT_EVERY, LineResponse
 from .uploads import ClosingError, Uploads
+
+MOST_POSITION = 10**12
 
 UPLOADS_PLACE = "quartile_uploads"
 """The name under which an application's `state` has the uploads of its routers."""
@@ -77,7 +80,7 @@ class Invalid(pydantic.BaseModel):
 def _said(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
     words = {
         HTTPStatus.NOT_FOUND: "There is no such upload of yours.",
-        HTTPStatus.CONFLICT: "There is an upload of that id, with other items.",
+        HTTPStatus.CONFLICT: "There is an upload of that id, with other items, or it is just being stopped.",
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is too large.",
         HTTPStatus.TOO_MANY_REQUESTS: "As many uploads as may be are under way.",
         HTTPStatus.SERVICE_UNAVAILABLE: "The application is shutting down.",
@@ -93,6 +96,7 @@ class Settings:
         folder: where uploads are kept.
         resources: name -> what can be uploaded.
         most_open: uploads that may not have ended at once.
+        most_running: uploads that one process runs at once.
         most_bytes: of a body.
         heartbeat: seconds of silence after which a stream has a heartbeat.
     """
@@ -100,6 +104,7 @@ class Settings:
     folder: Path
     resources: Mapping[str, Resource[Any]]
     most_open: int
+    most_running: int
     most_bytes: int
     heartbeat: float
 
@@ -119,7 +124,8 @@ def uploads_router(
     owner: Callable[..., Any],
     resources: Mapping[str, Resource[Any]] | None = None,
     max_open: int = 1_000,
-    max_body_bytes: int = 16 * 1024 * 1024,
+    max_running: int = 64,
+    max_body_bytes: int = 8 * 1024 * 1024,
     heartbeat: float = HEARTBEAT_EVERY,
 ) -> APIRouter:
     """A router for uploads that outlive their request, and the application.
@@ -135,6 +141,7 @@ def uploads_router(
             owner alone.
         resources: name -> what can be uploaded; None: masterlist, unmanaged-asins and unmanaged-campaigns.
         max_open: uploads that may not have ended at once, of all workers; above it a POST is refused with 429.
+        max_running: uploads that one process runs at once; the others wait.
         max_body_bytes: above it a POST is refused with 413.
         heartbeat: seconds of silence after which a stream of results has a heartbeat.
 
@@ -142,7 +149,7 @@ def uploads_router(
         ConfigurationError: at start-up, where the application has no client.
     """
     known = dict(_default_resources() if resources is None else resources)
-    settings = Settings(Path(folder), known, max_open, max_body_bytes, heartbeat)
+    settings = Settings(Path(folder), known, max_open, max_running, max_body_bytes, heartbeat)
     router = APIRouter(
         lifespan=_lifespan_of(settings), dependencies=[Depends(_context_of(settings, owner))], tags=["uploads"]
     )
@@ -156,7 +163,13 @@ def _lifespan_of(settings: Settings) -> Callable[[Any], AbstractAsyncContextMana
         client = getattr(app.state, PLACE, None)
         if client is None:
             raise ConfigurationError(NO_CLIENT)
-        async with Uploads(settings.folder, client, settings.resources, most_open=settings.most_open) as uploads:
+        async with Uploads(
+            settings.folder,
+            client,
+            settings.resources,
+            most_open=settings.most_open,
+            most_running=settings.most_running,
+        ) as uploads:
             setattr(app.state, UPLOADS_PLACE, getattr(app.state, UPLOADS_PLACE, {}) | {settings: uploads})
             yield
 
@@ -217,7 +230,9 @@ async def get_upload(upload: TheUpload, context: TheContext) -> UploadState:
 async def get_results(
     upload: TheUpload,
     context: TheContext,
-    after: Annotated[int | None, Query(ge=-1, description="The `position` of the last line that is known.")] = None,
+    after: Annotated[
+        int | None, Query(ge=-1, le=MOST_POSITION, description="The `position` of the last line that is known.")
+    ] = None,
     last_event_id: Annotated[str | None, Header(include_in_schema=False)] = None,
 ) -> Response:
     """The results as they come: NDJSON, or server-sent events where Accept asks for them.
@@ -279,7 +294,8 @@ def _default_resources() -> dict[str, Resource[Any]]:
 def _next_position(after: int | None, last_event_id: str | None) -> int:
     if after is not None:
         return after + 1
-    return int(last_event_id) + 1 if last_event_id is not None and last_event_id.isdecimal() else 0
+    known = last_event_id or ""
+    return int(known) + 1 if known.isdecimal() and len(known) < len(str(MOST_POSITION)) else 0
 
 
 async def _wanted(request: Request, settings: Settings) -> Wanted:
@@ -292,6 +308,8 @@ async def _wanted(request: Request, settings: Settings) -> Wanted:
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
             f"The body may have at most {settings.most_bytes} bytes. Send it in parts.",
         ) from None
+    except ClientDisconnect:
+        raise HTTPException(HTTPStatus.BAD_REQUEST, "The body has not come to its end.") from None
     except InvalidBodyError as error:
         raise RequestValidationError(error.problems) from None
 
@@ -303,6 +321,9 @@ async def _begun(context: Context, wanted: Wanted) -> Stored:
         return await asyncio.shield(beginning)
     except OtherItemsError:
         raise HTTPException(HTTPStatus.CONFLICT, f"There is an upload {wanted.id!r} with other items.") from None
+    except StoppingError:
+        words = f"The upload {wanted.id!r} is being stopped: ask again when it has ended."
+        raise HTTPException(HTTPStatus.CONFLICT, words, {"Retry-After": f"{SOON:.0f}"}) from None
     except TooManyError:
         _refuse(HTTPStatus.TOO_MANY_REQUESTS, "As many uploads as may be are under way.", SOON)
     except ClosingError:

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio.to_thread
 
@@ -21,10 +21,12 @@ from .._upload import Upload
 from ..files import ItemFile, Reading
 from .lines import Line, progress_fields, result_line
 from .problems import error_line
-from .records import State, Stored
+from .records import GoneError, Known, State, Stored
 
 PROGRESS_EVERY = 0.25
 """Seconds between two times that the counts are written down, at least."""
+
+T = TypeVar("T")
 
 logger = logging.getLogger("quartile_async")
 
@@ -45,6 +47,7 @@ class RunningUpload:
         self._upload: Upload[Any] | None = None
         self._written_at = 0.0
         self._stopping = False
+        self._uncertain: dict[int, Line] = {}
         self._changed = asyncio.Event()
 
     @property
@@ -69,68 +72,78 @@ class RunningUpload:
                 await self._changed.wait()
 
     async def run(self) -> None:
-        """Runs it to its end; where it is cancelled, or the client closes, it can be gone on with."""
+        """Runs it to its end; where it is cancelled, or cannot be written down, it can be gone on with.
+
+        Raises:
+            OSError: it cannot be written down.
+        """
         try:
-            seen = await anyio.to_thread.run_sync(self.stored.indexes_with_results)
+            known = await undisturbed(self.stored.known)
             upload = self._upload = self._open_upload()
             if self._stopping:
                 upload.stop()
-            try:
-                await self._take_results(upload, seen)
-            except ClientClosedError:
-                return
-            except Exception as error:  # noqa: BLE001  # whatever ended it, that is how it ended
-                self._log_error(error)
-                await self._end(upload, State.FAILED, error, seen)
-            else:
-                await self._end(upload, State.STOPPED if self._stopping else State.FINISHED, None, seen)
+            error = await self._take_results(upload, known)
+            if not isinstance(error, ClientClosedError):
+                await self._end(upload, error, known)
+        except GoneError:
+            logger.warning("Upload %s was removed while it ran.", self.stored.info.id)
         finally:
             self._tell()
 
-    async def _take_results(self, upload: Upload[Any], seen: bytearray) -> None:
+    async def _take_results(self, upload: Upload[Any], known: Known) -> Exception | None:
+        """Writes down what becomes known, until the upload has ended; gives what has ended it."""
         async with upload, contextlib.aclosing(aiter(Blocks(upload))) as blocks:
-            async for block in blocks:
-                # What an earlier run had written down is told once.
-                new = [result_line(result) for result in block if not seen[result.index]]
-                for line in new:
-                    seen[line["index"]] = 1
-                if new:
-                    await anyio.to_thread.run_sync(self.stored.append_results, new)
-                await self._write_progress()
-                self._tell()
+            while True:
+                try:
+                    block = await anext(blocks)
+                except StopAsyncIteration:
+                    return None
+                except Exception as error:  # noqa: BLE001  # whatever ended it, that is how it ended
+                    return error
+                await self._write(block, known)
+
+    async def _write(self, block: Sequence[ItemResult[Any]], known: Known) -> None:
+        # What an earlier run had written down is told once; what is not certain, at the end: a later run may know it.
+        new = [result_line(result) for result in block if not known.outcomes[result.index]]
+        certain = [line for line in new if line["outcome"] != "unknown"]
+        if certain:
+            await undisturbed(self.stored.append_results, certain)
+        for line in certain:
+            known.add(line)
+        self._uncertain |= {line["index"]: line for line in new if line["outcome"] == "unknown"}
+        await self._write_progress()
+        self._tell()
 
     async def _write_progress(self, *, at_once: bool = False) -> None:
         now = time.monotonic()
         if at_once or now - self._written_at >= PROGRESS_EVERY:
             self._written_at = now
-            await anyio.to_thread.run_sync(self.stored.write_progress, self.progress | {"state": self.state})
+            await undisturbed(self.stored.write_progress, self.progress | {"state": self.state})
 
-    async def _end(self, upload: Upload[Any], state: State, error: Exception | None, seen: bytearray) -> None:
-        left = [result for result in upload.unaccounted if not seen[result.index]]
-        unaccounted = [result_line(result) for result in left] + self._never_read(seen, left)
-        if state is State.STOPPED and not unaccounted:
-            state = State.FINISHED
-        last: Line = self._summary(upload) if error is None else error_line(error, len(unaccounted))
+    async def _end(self, upload: Upload[Any], error: Exception | None, known: Known) -> None:
+        left = {result.index: result_line(result) for result in upload.unaccounted}
+        rest = [
+            self._uncertain.get(index) or left.get(index) or NEVER_READ | {"index": index}
+            for index, outcome in enumerate(known.outcomes)
+            if not outcome
+        ]
+        if error is not None:
+            self._log_error(error)
+            state, last = State.FAILED, error_line(error, len(rest))
+        else:
+            unsent = any(line["not_sent"] for line in rest)
+            state, last = State.STOPPED if self._stopping and unsent else State.FINISHED, self._summary(known, rest)
         await self._write_progress(at_once=True)
-        content = {"state": state, "last": last, "at": time.time()}
-        await anyio.to_thread.run_sync(self.stored.write_end, content, unaccounted)
+        await undisturbed(self.stored.write_end, {"state": state, "last": last, "at": time.time()}, rest)
 
-    def _never_read(self, seen: bytearray, left: Sequence[ItemResult[Any]]) -> list[Line]:
-        known = {result.index for result in left}
-        return [NEVER_READ | {"index": index} for index in range(len(seen)) if not seen[index] and index not in known]
-
-    def _summary(self, upload: Upload[Any]) -> Line:
-        progress = upload.progress
-        names = ("succeeded", "failed", "rejected", "unknown")
-        counts = {name: getattr(progress, name) for name in names}
-        missing = self.stored.info.items - sum(counts.values())
-        counts["unknown"] += missing
+    def _summary(self, known: Known, rest: Sequence[Line]) -> Line:
+        info = self.stored.info
         return {
             "type": "summary",
-            "items": self.stored.info.items,
-            **counts,
-            "batches": progress.batches_submitted,
-            "seconds": round(progress.done / progress.rate, 3) if progress.rate else 0.0,
+            "items": info.items,
+            **known.counts(),
+            "batches": len(known.batches | {line["batch_id"] for line in rest if line["batch_id"]}),
+            "seconds": round(time.time() - info.created, 3),
         }
 
     def _log_error(self, error: Exception) -> None:
@@ -152,6 +165,16 @@ NEVER_READ: dict[str, Any] = {
     "resent": False,
     "replayed": False,
 }
+
+
+async def undisturbed(function: Callable[..., T], *arguments: Any) -> T:
+    """Runs a function in a thread; when this ends, by cancellation too, the function has ended."""
+    work = asyncio.ensure_future(anyio.to_thread.run_sync(function, *arguments))
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        await asyncio.wait([work])
+        raise
 
 
 def items_of(stored: Stored) -> ItemFile:

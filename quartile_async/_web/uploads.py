@@ -16,7 +16,7 @@ from .._client import QuartileClient
 from .._resources import Resource
 from .._upload import Upload
 from .lines import Line
-from .records import Folder, ResultLines, State, Stored
+from .records import Folder, GoneError, ResultLines, State, StoppingError, Stored
 from .running import RunningUpload, items_of, journal_of
 
 LOOK_EVERY = 0.25
@@ -36,15 +36,23 @@ class Uploads:
     """Starts uploads, and goes on with those that were left; use it with `async with`."""
 
     def __init__(
-        self, folder: Path, client: QuartileClient, resources: Mapping[str, Resource[Any]], *, most_open: int
+        self,
+        folder: Path,
+        client: QuartileClient,
+        resources: Mapping[str, Resource[Any]],
+        *,
+        most_open: int,
+        most_running: int = 64,
     ) -> None:
         self._path = folder
         self._most_open = most_open
+        self._most_running = most_running
         self._client = client
         self._resources = resources
         self._running: dict[str, RunningUpload] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._watch: asyncio.Task[None] | None = None
+        self._look_now = asyncio.Event()
         self._is_closing = False
 
     async def __aenter__(self) -> Uploads:
@@ -64,7 +72,7 @@ class Uploads:
         """Begins an upload, or goes on with one of that name that was stopped or has failed.
 
         Raises:
-            ClosingError, OtherItemsError, TooManyError: it is not begun.
+            ClosingError, OtherItemsError, StoppingError, TooManyError: it is not begun.
         """
         if self._is_closing:
             raise ClosingError
@@ -100,7 +108,6 @@ class Uploads:
         """The lines of an upload from that position on, as they come, and the last one at its end."""
         results = ResultLines(stored)
         await anyio.to_thread.run_sync(results.begin_at, position)
-        end: Mapping[str, Any] | None = None
         while True:
             # Looked at before the lines: so none is missed that was written before the end.
             end = await anyio.to_thread.run_sync(lambda: stored.end)
@@ -108,14 +115,15 @@ class Uploads:
             for line in lines:
                 if line["position"] >= position:
                     yield line
-            if not lines:
-                if end is not None:
-                    break
-                await self._more_lines(stored)
-        for line in await anyio.to_thread.run_sync(lambda: list(results.unaccounted())):
-            if line["position"] >= position:
-                yield line
-        yield end["last"]
+            if lines:
+                continue
+            last = await anyio.to_thread.run_sync(_last_lines, results, end)
+            for told in last:
+                if told.get("position", position) >= position:
+                    yield told
+            if last:
+                return
+            await self._more_lines(stored)
 
     async def _more_lines(self, stored: Stored) -> None:
         running = self._running.get(stored.key)
@@ -148,13 +156,16 @@ class Uploads:
 
     def _may_run(self, stored: Stored) -> bool:
         known = stored.info.resource in self._resources
-        return known and not self._is_closing and stored.key not in self._running
+        # The others wait, here or for another process: each that runs keeps files open.
+        has_room = len(self._running) < self._most_running
+        return known and has_room and not self._is_closing and stored.key not in self._running
 
     def _done(self, key: str, task: asyncio.Task[None], lock: filelock.BaseFileLock) -> None:
         # Here, and not in the task: one that is cancelled before its first step would keep it.
         lock.release()
         self._tasks.discard(task)
         self._running.pop(key, None)
+        self._look_now.set()  # somebody may wait for the room
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("An upload could not be written down. It will be gone on with.", exc_info=error)
 
@@ -163,25 +174,62 @@ class Uploads:
         loop = asyncio.get_running_loop()
         adopted_at = loop.time()
         while True:
-            await asyncio.sleep(LOOK_EVERY)
-            with contextlib.suppress(OSError):  # a folder that cannot be read for a moment is looked at again
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_EVERY):
+                    await self._look_now.wait()
+            is_due = self._look_now.is_set() or loop.time() - adopted_at >= ADOPT_EVERY
+            self._look_now.clear()
+            try:
                 for running in await anyio.to_thread.run_sync(_to_be_stopped, list(self._running.values())):
                     running.stop()
-                if loop.time() - adopted_at >= ADOPT_EVERY:
-                    await self._adopt()
+                if is_due:
                     adopted_at = loop.time()
+                    await self._adopt()
+            except Exception:
+                logger.exception("The uploads cannot be looked after; it is tried again.")
+                await asyncio.sleep(ADOPT_EVERY)
 
     async def _adopt(self) -> None:
         for stored in await anyio.to_thread.run_sync(self._folder.open_uploads):
-            await self._begin(stored)
+            try:
+                await self._begin(stored)
+            except OSError:
+                logger.exception("Upload %s cannot be gone on with; it is tried again.", stored.info.id)
+
+
+def _last_lines(results: ResultLines, end: Mapping[str, Any] | None) -> list[Line]:
+    """What comes after the results at this end; nothing where it is none, or is gone on with meanwhile."""
+    stored = results.stored
+    if _is_gone(stored):
+        return [GONE | {"unaccounted": stored.info.items - results.position}]
+    rest = results.rest(str(end.get("rest"))) if end is not None else None
+    return [] if rest is None or end is None or stored.end != end else [*rest, end["last"]]
+
+
+def _is_gone(stored: Stored) -> bool:
+    try:
+        stored.check_there()
+    except GoneError:
+        return True
+    return False
+
+
+GONE: dict[str, Any] = {
+    "type": "error",
+    "error": "GoneError",
+    "message": "The upload was removed.",
+    "retry_after": None,
+}
 
 
 def _can_go_on(stored: Stored) -> bool:
     """Whether an upload that had been there is to be gone on with; it is prepared for that."""
     end = stored.end
     if end is None:
+        if stored.is_to_be_stopped:
+            raise StoppingError
         return True
-    if end["state"] == State.FINISHED:
+    if end["state"] == State.FINISHED and not end["last"].get("unknown"):
         return False
     stored.open_again()
     return True

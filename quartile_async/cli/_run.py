@@ -111,6 +111,7 @@ async def _written(
 ) -> tuple[Ending, Writers]:
     """Runs the upload; what cannot be written is how it ended, once something has been sent."""
     ending: Ending | None = None
+    writers = Writers()
     try:
         with opened_writers(job, source) as writers:
             ending = await _run(job, source, client, writers, watch, total=total)

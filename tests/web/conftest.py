@@ -46,8 +46,10 @@ def current_user(x_user: str = Header("ana")) -> str:
     return x_user
 
 
-def application(emulator: ThreadedEmulator, folder: Path, **limits: Any) -> FastAPI:
-    app = FastAPI(lifespan=quartile_lifespan(**options(emulator), max_in_flight=8))
+def application(
+    emulator: ThreadedEmulator, folder: Path, client: Mapping[str, Any] | None = None, **limits: Any
+) -> FastAPI:
+    app = FastAPI(lifespan=quartile_lifespan(**options(emulator), **{"max_in_flight": 8} | dict(client or {})))
     app.include_router(uploads_router(folder=folder, owner=current_user, **limits), prefix="/uploads")
     return app
 
