@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
 import pydantic
-from pydantic_core import CoreConfig, CoreSchema, SchemaValidator, core_schema
+from pydantic_core import CoreConfig, CoreSchema, SchemaValidator, core_schema, to_json
 
 Wires: TypeAlias = list[dict[str, Any]]
 
@@ -20,7 +20,13 @@ ToWires: TypeAlias = Callable[[Sequence[Any]], Wires]
 def _json_objects() -> ToWires:
     config = pydantic.ConfigDict(allow_inf_nan=False)
     adapter = pydantic.TypeAdapter(list[dict[str, pydantic.JsonValue]], config=config)
-    return cast("ToWires", adapter.validate_python)
+
+    def objects(items: Sequence[Any]) -> Wires:
+        wires = cast("Wires", adapter.validate_python(items))
+        to_json(wires)  # half of a surrogate pair is a string for pydantic, and cannot be sent
+        return wires
+
+    return objects
 
 
 def to_wires(model: type[pydantic.BaseModel] | None) -> ToWires:

@@ -246,3 +246,13 @@ async def test_eager_tasks_change_nothing(emulator: Emulator) -> None:
         results = await client.upload(MASTERLIST, [item(number) for number in range(10)]).collect()
 
     assert [result.outcome for result in results] == [Outcome.REJECTED] * 10
+
+
+async def test_an_item_that_cannot_be_written_as_json_costs_itself_in_any_resource() -> None:
+    async with Emulator(processing=0.0) as emulator, client_for(emulator) as client:
+        odd = [{"asin": f"B0{number:08d}", "note": "\ud800" if number == 3 else "fine"} for number in range(150)]
+        results = await client.upload(UNMANAGED_ASINS, odd).collect()
+
+    assert [result.index for result in results if not result.ok] == [3]
+    assert results[3].outcome is Outcome.REJECTED
+    assert sum(len(batch.items) for batch in emulator.batches) == 149
