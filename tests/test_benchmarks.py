@@ -35,6 +35,8 @@ from benchmarks.server import Connection, Service, cut_request
 from benchmarks.speed import main
 from benchmarks.work import BATCH_PATH, PATH, chunks, items
 
+from .redis.server import REDIS
+
 ITEMS = 2_050  # the last batch is not a full one
 
 SUBMIT = f"PATCH {PATH} HTTP/1.1".encode()
@@ -78,6 +80,20 @@ def test_the_journals_command_shows_ratios_memory_and_bytes_of_runs_that_the_ser
     (journal,) = (float(line[-1]) for line in lines if line[:2] == ["file", "of"])
     (rows,) = (float(line[-1]) for line in lines if line[:3] == ["the", "server's", "rows,"])
     assert 0 < journal < 2 * rows
+
+
+@pytest.mark.skipif(REDIS is None, reason="redis-server is not installed (Debian: apt-get install redis-server)")
+def test_the_redis_command_shows_ratios_and_admissions_of_runs_that_the_server_counted() -> None:
+    command = [sys.executable, "-m", "benchmarks.redis", "--items", str(ITEMS), "--runs", "1", "--seconds", "0.1"]
+
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert sum(line[:1] == ["library-redis"] for line in lines) == 4  # medians and three ratios
+    admissions = [float(line[5].replace(",", "")) for line in lines if line[1:2] == ["processes,"]]
+    assert len(admissions) == 4
+    assert min(admissions) > 0
 
 
 def test_a_journal_that_loses_items_fails_the_journals_command(

@@ -28,7 +28,7 @@ from .server import RedisServer
 RATE = Rate(120, 2.0)
 LIMIT = 12
 LEASE = 1.0
-BATCHES = 8
+BATCHES = 12
 
 WORKER = f"""
 import asyncio, sys
@@ -47,6 +47,8 @@ async def main(url, key, token, redis, name, results, batches) -> None:
             async for result in client.upload(MASTERLIST, items, journal=results + ".journal"):
                 file.write(to_json((result.index, result.outcome)) + b"\\n")
 
+print("ready", flush=True)
+sys.stdin.readline()
 asyncio.run(main(*sys.argv[1:]))
 """
 
@@ -59,11 +61,23 @@ class Crowd:
         self.redis = redis
         self._folder = folder
 
-    async def start(self, name: int, batches: int = BATCHES) -> Process:
+    async def start(self, *names: int, batches: int = BATCHES) -> list[Process]:
+        """They begin together, once all are ready: importing takes longer than some of them live."""
+        processes = [await self._made_ready(name, batches) for name in names]
+        for process in processes:
+            assert process.stdout is not None
+            assert await process.stdout.readline() == b"ready\n"
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write(b"go\n")
+        return processes
+
+    async def _made_ready(self, name: int, batches: int) -> Process:
         emulator = self.emulator
         secrets = (emulator.url, emulator.subscription_key, emulator.access_token, self.redis.url)
         arguments = (*secrets, str(name), str(self._folder / f"{name}.jsonl"), str(batches))
-        return await asyncio.create_subprocess_exec(sys.executable, "-c", WORKER, *arguments)
+        pipes = {"stdin": asyncio.subprocess.PIPE, "stdout": asyncio.subprocess.PIPE}
+        return await asyncio.create_subprocess_exec(sys.executable, "-c", WORKER, *arguments, **pipes)
 
     def check(self, name: int, batches: int = BATCHES) -> None:
         """Its last run has given each item one result."""
@@ -142,9 +156,9 @@ async def ended(processes: Sequence[Process]) -> list[int]:
 
 async def test_eight_processes_stay_within_rate_and_limit_and_one_that_comes_late_is_not_starved(crowd: Crowd) -> None:
     async with watched(crowd) as watch:
-        processes = [await crowd.start(name) for name in range(7)]
+        processes = await crowd.start(*range(7))
         await until_requests(crowd, 60)
-        late = await crowd.start(7, batches=1)
+        (late,) = await crowd.start(7, batches=1)
         assert await late.wait() == 0
         assert any(process.returncode is None for process in processes), "a small upload is through before huge ones"
         assert await ended(processes) == [0] * 7
@@ -165,7 +179,7 @@ async def until_requests(crowd: Crowd, count: int) -> None:
 
 async def test_processes_that_are_killed_or_stopped_for_longer_than_their_leases_harm_nobody(crowd: Crowd) -> None:
     async with watched(crowd) as watch:
-        processes = [await crowd.start(name) for name in range(8)]
+        processes = await crowd.start(*range(8))
         await until_requests(crowd, 80)
         for process in processes[:3]:
             process.kill()
@@ -175,7 +189,7 @@ async def test_processes_that_are_killed_or_stopped_for_longer_than_their_leases
         await asyncio.sleep(2.5 * LEASE)
         for process in processes[3:5]:
             os.kill(process.pid, signal.SIGCONT)
-        again = [await crowd.start(name) for name in range(3)]
+        again = await crowd.start(*range(3))
         assert await ended([*processes[3:], *again]) == [0] * 8
     for name in range(8):
         crowd.check(name)
@@ -185,7 +199,7 @@ async def test_processes_that_are_killed_or_stopped_for_longer_than_their_leases
 
 async def test_a_redis_that_restarts_and_stands_still_loses_nothing(crowd: Crowd) -> None:
     async with watched(crowd) as watch:
-        processes = [await crowd.start(name) for name in range(4)]
+        processes = await crowd.start(*range(4))
         await until_requests(crowd, 40)
         await asyncio.to_thread(crowd.redis.restart, 0.3)
         await asyncio.sleep(0.5)

@@ -148,7 +148,7 @@ async def test_a_small_upload_gets_its_turn_beside_a_huge_one(shares: Shares) ->
     for each in crowd:
         each.cancel()
     await asyncio.wait(crowd)
-    assert took <= 10 * 4 / 40 + 0.5, "every second or third is its own, not one of 65"
+    assert took <= 10 * (4 + 1) / 40 + 1.0, "four of the others come in between, and not 64"
 
 
 async def test_without_a_rate_requests_go_at_once_and_a_closed_gate_is_known_to_who_comes_later(shares: Shares) -> None:
@@ -297,6 +297,17 @@ async def test_a_429_of_one_holds_back_all(server: RedisServer) -> None:
         early = [each.time - refused for each in emulator.requests if refused + 0.1 < each.time < refused + 2.0]
         assert early == []
         assert max(each.time for each in emulator.requests) > refused + 2.0
+
+
+async def test_a_closed_gate_is_told_to_those_who_ask_for_nothing(shares: Shares) -> None:
+    first, idle = shares.of(rate="10/second"), shares.of(rate="10/second")
+    await first.admission()
+    await idle.admission()
+    await asyncio.sleep(0.1)
+    first.gate_closed(7.0)
+    first.gate_closed(3.0)  # shorter: nothing new
+    await until(lambda: shares.closed[1], 1.0)
+    assert shares.closed == [[], [pytest.approx(7.0, abs=0.2)]]
 
 
 def client_for(emulator: Emulator, quota: RedisQuota | None, **settings: Any) -> QuartileClient:
