@@ -41,6 +41,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiting, "WORLDS", WORLDS[:2])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("tiny")
 def test_each_question_prints_a_table_and_verdicts_and_is_kept_as_json_and_drawn(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

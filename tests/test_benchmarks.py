@@ -66,6 +66,7 @@ def test_a_small_run_counts_every_item_of_every_client_on_the_server(tmp_path: P
     assert "control" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_journals_command_shows_ratios_memory_and_bytes_of_runs_that_the_server_counted() -> None:
     command = [sys.executable, "-m", "benchmarks.journal", "--items", str(ITEMS), "--runs", "1"]
 

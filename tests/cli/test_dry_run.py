@@ -69,6 +69,7 @@ finally:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="there is no /proc to read the memory from")
 def test_a_million_rows_are_checked_in_flat_memory_and_the_rate_is_told(tmp_path: Path) -> None:
     def peak(rows: int) -> tuple[int, str]:

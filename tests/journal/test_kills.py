@@ -9,6 +9,7 @@ import pytest
 from .kills import killed_again_and_again
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(100)
 def test_however_often_it_is_killed_each_item_has_its_one_result_and_little_is_sent_twice(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -52,6 +52,8 @@ sys.stdin.readline()
 asyncio.run(main(*sys.argv[1:]))
 """
 
+pytestmark = pytest.mark.slow
+
 
 class Crowd:
     """Processes that upload, each its own items with its own journal."""

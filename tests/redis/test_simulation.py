@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 
 import pytest
+from blockbuster import BlockBuster
 
 pytest.importorskip("lupa")
 
 from .simulation import simulated
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
-def _quiet() -> None:
-    logging.getLogger("quartile_async").setLevel(logging.CRITICAL)
+def _quiet(blocking_calls_are_caught: BlockBuster) -> Iterator[None]:
+    # The imitation of Redis looks for its interpreter of Lua when it is asked for the first time.
+    blocking_calls_are_caught.deactivate()
+    logger = logging.getLogger("quartile_async")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    yield
+    logger.setLevel(level)
 
 
 @pytest.mark.parametrize("first", range(0, 200, 20))

@@ -19,6 +19,7 @@ from .run import digest, simulated
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_every_promise_holds_in_hundreds_of_worlds() -> None:
     done = subprocess.run(
@@ -51,6 +52,7 @@ def test_what_was_wrong_once_stays_right(seed: int) -> None:
     simulated(seed)
 
 
+@pytest.mark.slow
 def test_the_worlds_have_every_kind_of_ending() -> None:
     worlds = [simulated(seed) for seed in range(200)]
     stories = [story for world in worlds for story in world.stories]

@@ -277,6 +277,7 @@ def test_what_is_on_disk_is_for_its_owner_alone_and_has_no_secret(
             assert quartile_emulator.subscription_key.encode() not in content
 
 
+@pytest.mark.slow
 @pytest.mark.quartile_emulator(processing=0.05)
 def test_two_hundred_small_uploads_at_once_leave_nothing_behind(
     quartile_emulator: ThreadedEmulator, serve: Serve, folder: Path

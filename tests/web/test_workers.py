@@ -13,6 +13,8 @@ from quartile_async.emulator import ThreadedEmulator
 
 from .conftest import Worker, items, state, until
 
+pytestmark = pytest.mark.slow
+
 
 def begin(http: httpx.Client, count: int, name: str) -> None:
     assert http.post("/uploads", json={"items": items(count), "id": name}).status_code == 202
