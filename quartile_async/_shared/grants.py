@@ -119,6 +119,7 @@ class Grants:
             self.fail(unreachable(self._membership.link, error, terms.patience))
         else:
             self._alone = Schedule(self._rate.part(terms.processes))
+            self._membership.was_alone = True
 
     def _book_alone(self, schedule: Schedule, missing: int) -> None:
         now = self._now()

@@ -114,8 +114,13 @@ class Leases:
         terms = self._membership.terms
         if terms.when_unreachable == "error" or isinstance(error, RefusedError):
             self.fail(unreachable(self._membership.link, error, terms.patience))
-            return
-        part = terms.max_in_flight // terms.processes
+        else:
+            self._serve_alone()
+
+    def _serve_alone(self) -> None:
+        """Gives out the part that each process has where Redis is not there."""
+        self._membership.was_alone = True
+        part = self._membership.terms.max_in_flight // self._membership.terms.processes
         while len(self._held) < part and self._wanted():
             self._receive(f"{self._membership.process}:alone-{next(self._own_numbers)}")
 
@@ -163,6 +168,9 @@ class Leases:
     def _tell(self) -> None:
         self._has_news = True
         self._work.keep_up("leases", self._tell_all)
+        terms = self._membership.terms
+        if terms.when_unreachable == "share" and self._membership.link.lost_for >= terms.patience:
+            self._serve_alone()
 
     async def _tell_all(self) -> None:
         # Whoever gives a slot back is followed by who takes it: both are told in one.

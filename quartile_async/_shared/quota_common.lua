@@ -20,7 +20,11 @@ end
 
 -- The caller knows of a state that is lost, as after a restart without a file. Nothing is given out until those who
 -- hold leases have had the time to say so, and until no burst can follow on another.
-if known ~= '' and known ~= generation then
+if known == 'alone' then
+  -- The caller has gone on without Redis, and others may still do so: until they are back, nobody has the whole.
+  floor, quiet = math.max(floor, now + 3000000), math.max(quiet, now + 3000000)
+  redis.call('HSET', state, 'floor', whole(floor), 'quiet', whole(quiet))
+elseif known ~= '' and known ~= generation then
   floor = math.max(floor, tonumber(generation) + spread)
   quiet = math.max(quiet, tonumber(generation) + lease / 2)
   redis.call('HSET', state, 'floor', whole(floor), 'quiet', whole(quiet))

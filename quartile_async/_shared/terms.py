@@ -51,6 +51,7 @@ class Membership:
     Attributes:
         closed_elsewhere: is told for how many seconds the gate is closed.
         generation: which state of the quota it has seen; a state that is lost, as by a restart, is followed by another.
+        was_alone: whether it has gone on without Redis, with a part of its own, since it was last reached.
         lost: called when it has been followed by another.
     """
 
@@ -60,6 +61,7 @@ class Membership:
     closed_elsewhere: Callable[[float], object]
     process: str = field(default_factory=lambda: uuid.uuid4().hex[:16])
     generation: str = ""
+    was_alone: bool = False
     lost: list[Callable[[], object]] = field(default_factory=list)
 
     @property
@@ -79,7 +81,7 @@ class Membership:
         if self.generation not in ("", generation):
             for each in self.lost:
                 each()
-        self.generation = generation
+        self.generation, self.was_alone = generation, False
         return list(reply[1:])
 
     def heed(self, closed_for: object) -> bool:
@@ -92,7 +94,8 @@ class Membership:
     def _beginning(self) -> tuple[object, ...]:
         rate, lease = self.terms.rate, self.terms.lease
         kept = max(DAY, 0.0 if rate is None else 2 * rate.period)
-        return self.generation, micro(0.0 if rate is None else rate.spread), micro(lease), round(kept * 1000)
+        known = "alone" if self.was_alone else self.generation
+        return known, micro(0.0 if rate is None else rate.spread), micro(lease), round(kept * 1000)
 
 
 def micro(seconds: float) -> int:

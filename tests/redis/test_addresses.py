@@ -17,7 +17,7 @@ from blockbuster import BlockBuster
 from redis.asyncio import RedisCluster
 from redis.asyncio.sentinel import Sentinel
 
-from quartile_async import MASTERLIST, ConfigurationError, LoginAuth, QuartileClient
+from quartile_async import MASTERLIST, LoginAuth, QuartileClient
 from quartile_async.emulator import Emulator, ThreadedEmulator
 from quartile_async.redis import RedisQuota, RedisTokenStore
 
@@ -176,10 +176,12 @@ async def test_an_application_of_fastapi_takes_the_variable_too(
             assert b"quartile:{" in server.say("KEYS", "*")
 
 
-def test_without_redis_py_the_variable_is_an_error_that_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.startswith("quartile_async._shared")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "redis.asyncio", None)
-    monkeypatch.setenv("QUARTILE_REDIS_URL", "redis://localhost")
-    with pytest.raises(ConfigurationError, match=r"pip install 'quartile-async\[redis\]'"):
-        QuartileClient.from_env(subscription_key="k", auth="t")
+def test_without_redis_py_the_variable_is_an_error_that_says_what_to_install() -> None:
+    code = (
+        "import sys; sys.modules['redis'] = None; from quartile_async import QuartileClient;"
+        "QuartileClient.from_env(subscription_key='k', auth='t')"
+    )
+    environ = {**os.environ, "QUARTILE_REDIS_URL": "redis://localhost"}
+    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=False)
+    assert "ConfigurationError" in done.stderr
+    assert "pip install 'quartile-async[redis]'" in done.stderr

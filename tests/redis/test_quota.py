@@ -467,16 +467,16 @@ async def test_where_the_user_chose_so_each_goes_on_with_its_part_until_redis_is
         settings: dict[str, Any] = {"when_unreachable": "share", "processes": 2, "lease": 0.5}
         quota = RedisQuota(own_server.url, rate="100/second", max_in_flight=4, **settings)
         clients = [await stack.enter_async_context(client_for(emulator, quota)) for _ in range(2)]
-        running = [asyncio.ensure_future(client.upload(MASTERLIST, items(10_000)).summary()) for client in clients]
+        running = [asyncio.ensure_future(client.upload(MASTERLIST, items(6_000)).summary()) for client in clients]
         await asyncio.sleep(0.3)
         own_server.stop()
         await asyncio.sleep(1.5)
         during = len(emulator.requests)
         await asyncio.sleep(1.5)
-        assert len(emulator.requests) - during >= 30, "they go on"
+        assert len(emulator.requests) - during >= 40, "they go on"
         await asyncio.to_thread(own_server.start)
         await until(lambda: b"members" in own_server.say("KEYS", "*"), 5.0)
-        assert [(await each).succeeded for each in running] == [10_000] * 2
+        assert [(await each).succeeded for each in running] == [6_000] * 2
         assert emulator.max_in_flight <= 4
         assert max(in_any([each.time for each in emulator.requests], 1.0)) <= 120
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any, assert_type
 
+from redis.asyncio import Redis
+
 from quartile_async import (
     MASTERLIST,
     UNMANAGED_ASINS,
     BatchStatus,
     ItemResult,
+    LoginAuth,
     MasterlistItem,
     Outcome,
     Progress,
@@ -21,6 +24,7 @@ from quartile_async import (
     upload_file,
 )
 from quartile_async.events import BatchFinished, Event, Throttled
+from quartile_async.redis import RedisQuota, RedisTokenStore
 
 
 def note(event: Event) -> None:
@@ -80,6 +84,13 @@ def through_the_synchronous_door() -> None:
     assert_type(upload_file(["a.csv", "b.csv"], MASTERLIST, results="results.csv", max_in_flight=4), Summary)
     assert_type(upload_file([{"asin": "B01N5IB20Q"}], UNMANAGED_ASINS, journal="a.journal"), Summary)
     assert_type(upload_file(items(), retry=retry), Summary)
+
+
+def shares(key: str) -> None:
+    assert_type(RedisQuota("redis://localhost", rate=None, max_in_flight=4), RedisQuota)
+    auth = LoginAuth("user", "password", store=RedisTokenStore("rediss://localhost", name="user"))
+    QuartileClient(subscription_key=key, auth=auth, quota=RedisQuota(Redis.from_url("redis://localhost")))
+    QuartileClient.from_env(quota=RedisQuota("unix:///redis.sock", when_unreachable="share", processes=4))
 
 
 def reads(error: QuartileError) -> None:
