@@ -105,6 +105,8 @@ class Credentials:
         self._spent: set[str] = set()
         self._last_spent: deque[str] = deque(maxlen=2)
         self._unsaved: StoredTokens | None = None
+        self._replaced: StoredTokens | None = None
+        """What was in the store at the last look: new tokens take its place."""
         self._delivery = Delivery()
         self._stopped = False
         self._why = ""
@@ -145,7 +147,7 @@ class Credentials:
 
     async def _obtain(self, refused: frozenset[str]) -> StoredTokens:
         if self._unsaved is not None:
-            await self._save(self._unsaved)
+            await self._save_at_last(self._unsaved)
         self.how = "stored"
         known = await self._load()
         if known is not None and self._is_usable(known, refused):
@@ -202,7 +204,8 @@ class Credentials:
         known = await self._load()
         if known is not None and known.refresh_token == token and error.may_have_been_sent:
             # Nor by anyone else who has the store, should there be no login now.
-            await self._store.save(replace(known, refresh_token=None))
+            self._replaced = replace(known, refresh_token=None)
+            await self._store.save(self._replaced)
         self._delivery.on_the_wire = False
         return known if known is not None and self._is_usable(known, refused) else None
 
@@ -229,7 +232,16 @@ class Credentials:
             raise ConfigurationError(
                 f"The token store {self._store!r} holds the tokens of another user or server. Give each its own store."
             )
+        self._replaced = known
         return known
+
+    async def _save_at_last(self, tokens: StoredTokens) -> None:
+        """Keeps tokens that could not be saved before, unless others have saved newer ones meanwhile."""
+        replaced = self._replaced
+        if await self._load() == replaced:
+            await self._save(tokens)
+        else:
+            self._unsaved = None
 
     async def _save(self, tokens: StoredTokens) -> StoredTokens:
         """Keeps new tokens, before anything is sent with them."""

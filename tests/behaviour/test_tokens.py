@@ -617,6 +617,26 @@ async def test_tokens_that_cannot_be_saved_are_an_error_that_says_so_and_are_not
         assert emulator.violations == []
 
 
+async def test_tokens_that_could_not_be_saved_are_not_saved_over_those_that_others_have_saved_since(
+    clock: Clock,
+) -> None:
+    async with emulator_on(clock) as emulator:
+        store = Failing(after=1)
+        async with client_for(emulator, auth=login_of(emulator, store=store)) as client:
+            await upload(client)
+            clock.now += LIFETIME
+            with pytest.raises(AuthenticationError, match="could not be saved"):
+                await upload(client, 2)
+
+            store.times = 0
+            async with client_for(emulator, auth=login_of(emulator, store=store)) as other:
+                await upload(other, 3)
+            newer = await store.load()
+            assert await upload(client, 4) == ["succeeded"]
+            assert await store.load() == newer
+        assert emulator.logins == {emulator.username: 2}
+
+
 @pytest.mark.parametrize("failing", ["load", "lock"])
 async def test_a_store_that_fails_is_an_error_that_does_not_quote_it(failing: str) -> None:
     class Broken(MemoryTokenStore):
