@@ -23,6 +23,7 @@ from quartile_async import (
     SharedQuotaError,
 )
 from quartile_async._client import settings_from_env
+from quartile_async._shared import terms
 from quartile_async._shared.connection import client_of
 from quartile_async._shared.rate import Rate
 from quartile_async._shared.scripts import Keys
@@ -425,7 +426,7 @@ async def test_a_redis_that_does_not_move_for_a_while_costs_nothing_but_time(own
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("quartile_async._shared.terms.SHORTEST_PATIENCE", 0.5)
+    monkeypatch.setattr(terms, "SHORTEST_PATIENCE", 0.5)
 
 
 @pytest.mark.usefixtures("impatient")
