@@ -482,6 +482,16 @@ async def test_where_the_user_chose_so_each_goes_on_with_its_part_until_redis_is
         assert max(in_any([each.time for each in emulator.requests], 1.0)) <= 120
 
 
+async def test_until_all_are_back_that_went_on_without_redis_nobody_has_the_whole(shares: Shares) -> None:
+    settings: dict[str, Any] = {"when_unreachable": "share", "processes": 2, "rate": "100/second"}
+    back, other = shares.of(**settings), shares.of(**settings)
+    back._membership.was_alone = True
+    await back._leases.sync(renews=True)
+    begun = now()
+    await asyncio.gather(other.take(object()), other.admission(), back.take(object()))
+    assert now() - begun >= 2.9
+
+
 # ---- settings
 
 
