@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import errno
 import os
 import signal
 import threading
 from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeAlias, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -21,6 +24,7 @@ from ._journal import Journal
 from ._masterlist import MASTERLIST
 from ._resources import Resource
 from ._results import ItemResult, Summary, Tally
+from ._tables.formats import Format
 from ._upload import Upload, is_perhaps_a_table
 
 T = TypeVar("T")
@@ -65,16 +69,44 @@ def upload_file(
         QuartileError: what ended the upload.
         OSError: a file cannot be opened, or is damaged.
     """
+    _check_are_different(path, results, journal)
     source = _opened(path, resource)
     client = QuartileClient.from_env(**client_options)
 
     async def main() -> Summary:
         async with client:
             upload = client.upload(resource, source.items, journal=journal, retry=retry, max_item_tries=max_item_tries)
-            return await _taken(upload, writer)
+            with _Writer(results, source) as writer:
+                return await _taken(upload, writer)
 
-    with _writer(results, source) as writer:
-        return _run(main)
+    return _run(main)
+
+
+def _check_are_different(path: Any, results: PathLike | None, journal: Any) -> None:
+    """Raises ConfigurationError where one of the files would be written over another."""
+    inputs = path if isinstance(path, list | tuple) else [getattr(path, "path", path)]
+    files = [Path(each) for each in inputs if isinstance(each, str | os.PathLike)]
+    named = (("results", results), ("journal", journal))
+    written = {name: Path(each) for name, each in named if isinstance(each, str | os.PathLike)}
+    if (where := written.get("results")) is not None:
+        _check_results(where)
+    for name, each in written.items():
+        if any(_same(each, file) for file in files):
+            raise ConfigurationError(f"{name}={str(each)!r} is the input itself. Name another file.")
+    if len(written) == 2 and _same(*written.values()):
+        raise ConfigurationError(f"results and journal are both {str(written['results'])!r}. Name two files.")
+
+
+def _check_results(path: Path) -> None:
+    """Raises what would otherwise be known only when something has been sent."""
+    if path.suffix.lower() not in (*Format.CSV.value, *Format.JSON_LINES.value, *Format.PARQUET.value):
+        raise ConfigurationError(f"{path.name}: results are written as .csv or .jsonl, or as .parquet.")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path.parent))
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other))
 
 
 @dataclass(slots=True)
@@ -125,13 +157,43 @@ def _source_of(items: Any) -> Source:
     return Source(items, known, getattr(items, "complete", True), hasattr(items, "files"))
 
 
-def _writer(path: PathLike | None, source: Source) -> AbstractContextManager[Any]:
-    """Gives what writes results; it is closed at the end of the block."""
-    if path is None:
-        return nullcontext()
-    from .files import ResultWriter
+class _Writer:
+    """Writes results to a file, if there is to be one; with `with`.
 
-    return ResultWriter(os.fspath(path), source.columns, complete=source.complete, with_file=source.with_file)
+    The file is opened for the first results: an upload that does not begin leaves an earlier file as it is.
+    """
+
+    def __init__(self, path: PathLike | None, source: Source) -> None:
+        self._path = path
+        self._source = source
+        self._writer: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._path is not None and self._writer is None and error is None:
+            self._open()  # an upload of nothing has a file of nothing
+        if self._writer is not None:
+            self._writer.__exit__(kind, error, trace)
+
+    def write(self, results: list[ItemResult[Any]]) -> None:
+        """Writes them."""
+        if self._path is not None:
+            if self._writer is None:
+                self._open()
+            self._writer.write(results)
+
+    def _open(self) -> None:
+        from .files import ResultWriter
+
+        assert self._path is not None
+        source = self._source
+        self._writer = ResultWriter(
+            os.fspath(self._path), source.columns, complete=source.complete, with_file=source.with_file
+        )
 
 
 def _without_extra(path: PathLike, error: ModuleNotFoundError) -> ConfigurationError:
@@ -140,7 +202,7 @@ def _without_extra(path: PathLike, error: ModuleNotFoundError) -> ConfigurationE
     )
 
 
-async def _taken(upload: Upload[Any], writer: Any) -> Summary:
+async def _taken(upload: Upload[Any], writer: _Writer) -> Summary:
     """Takes all results, and writes and counts them."""
     tally, block = Tally(), list[ItemResult[Any]]()
     clock = asyncio.get_running_loop().time
@@ -148,7 +210,7 @@ async def _taken(upload: Upload[Any], writer: Any) -> Summary:
 
     async def write() -> None:
         tally.add(block)
-        if writer is not None and block:
+        if block:
             await anyio.to_thread.run_sync(writer.write, block.copy())
         block.clear()
 

@@ -24,6 +24,7 @@ from quartile_async import (
     AuthenticationError,
     ConfigurationError,
     ItemResult,
+    JournalError,
     Summary,
     upload_file,
 )
@@ -306,3 +307,33 @@ def test_a_notebook_in_a_real_kernel(catalogue: Path, environment: dict[str, str
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == [["True"], [], ["1500 1499\n"], ["1"], ["[]\n"]]
     assert len(rows_of(catalogue.parent / "results.csv")) == 1_500
+
+
+@pytest.mark.parametrize("results", ["catalogue.csv", "./catalogue.csv", "link.csv"])
+def test_the_input_is_never_written_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, results: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "catalogue.csv"
+    path.write_text("asin,countryCode,percACoS\nB01N5IB20Q,US,27.5\n")
+    (tmp_path / "other.csv").write_text(path.read_text())
+    (tmp_path / "link.csv").symlink_to(path)
+    settings = {"subscription_key": "key", "auth": "token", "base_url": "http://127.0.0.1:9"}
+
+    for inputs in ("catalogue.csv", ["other.csv", "catalogue.csv"], read_items("catalogue.csv")):
+        with pytest.raises(ConfigurationError, match="is the input itself"):
+            upload_file(inputs, results=results, **settings)
+    with pytest.raises(ConfigurationError, match="Name two files"):
+        upload_file("other.csv", results="r.csv", journal="r.csv", **settings)
+    assert path.read_text() == "asin,countryCode,percACoS\nB01N5IB20Q,US,27.5\n"
+
+
+def test_an_upload_that_does_not_begin_leaves_earlier_results_as_they_are(tmp_path: Path) -> None:
+    path, results, journal = tmp_path / "c.csv", tmp_path / "results.csv", tmp_path / "no.journal"
+    path.write_text("asin,countryCode,percACoS\nB01N5IB20Q,US,27.5\n")
+    results.write_text("earlier")
+    journal.write_text("this is no journal")
+    settings = {"subscription_key": "key", "auth": "token", "base_url": "http://127.0.0.1:9"}
+
+    with pytest.raises(JournalError):
+        upload_file(path, results=results, journal=journal, **settings)
+
+    assert results.read_text() == "earlier"
