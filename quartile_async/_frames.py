@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import datetime as dt
 import importlib
+import math
+import re
 import struct
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Sequence
@@ -154,10 +156,10 @@ class PandasTable:
 
 def _pandas_cells(column: Any) -> list[Any]:
     values: list[Any] = column.tolist()
-    dtype = str(column.dtype)
+    dtype = str(column.cat.categories.dtype if str(column.dtype) == "category" else column.dtype)
     if dtype.lower().startswith(("float32", "float16", "float[", "halffloat[")):
         values = [_shortest(value) for value in values]
-    elif dtype == "object":
+    elif dtype == "object" or dtype.startswith("Sparse"):
         values = [_scalar(value) for value in values]
     if column.isna().any():
         values = [None if empty else value for value, empty in zip(values, column.isna().tolist(), strict=True)]
@@ -173,11 +175,11 @@ class PolarsTable:
 
     def blocks(self) -> Iterator[Block]:
         columns = list(self._frame.columns)
-        narrow = [place for place, kind in enumerate(self._frame.dtypes) if str(kind) in ("Float32", "Float16")]
+        kinds = list(map(str, self._frame.dtypes))
         if not len(self._frame):
             yield columns, ()
         for part in self._frame.iter_slices(BLOCK):
-            yield columns, _with_shortest(part.rows(), narrow)
+            yield columns, _plain_rows(part.rows(), kinds)
 
 
 class ArrowTable:
@@ -208,12 +210,12 @@ def _by_pyarrow(pyarrow: Any, items: Any) -> Iterator[Block]:
     except pyarrow.ArrowInvalid as error:
         raise _no_rows(items, error) from None
     columns = reader.schema.names
-    narrow = [place for place, kind in enumerate(reader.schema.types) if str(kind) in ("float", "halffloat")]
+    kinds = list(map(str, reader.schema.types))
     yield columns, ()
     for batch in reader:
         for first in range(0, batch.num_rows, BLOCK):
             part = batch.slice(first, BLOCK)
-            yield columns, _with_shortest(zip(*(column.to_pylist() for column in part.columns), strict=True), narrow)
+            yield columns, _plain_rows(zip(*(column.to_pylist() for column in part.columns), strict=True), kinds)
 
 
 def _by_nanoarrow(nanoarrow: Any, items: Any) -> Iterator[Block]:
@@ -222,12 +224,12 @@ def _by_nanoarrow(nanoarrow: Any, items: Any) -> Iterator[Block]:
     if not fields:
         raise _no_rows(items, "it has no columns")
     columns = [field.name for field in fields]
-    narrow = [place for place, field in enumerate(fields) if field.type.name in ("FLOAT", "HALF_FLOAT")]
+    kinds = [f"{field.type.name} {field}" for field in fields]
     yield columns, ()
     for array in stream:
         rows = iter(array.iter_tuples())
         while part := list(islice(rows, BLOCK)):
-            yield columns, _with_shortest(part, narrow)
+            yield columns, _plain_rows(part, kinds)
 
 
 def _by_polars(polars: Any, items: Any) -> Iterator[Block]:
@@ -245,16 +247,38 @@ def _no_rows(items: Any, why: object) -> ConfigurationError:
     return ConfigurationError(f"The items are a {type(items).__name__}, which has no rows of named columns: {why}.")
 
 
-def _with_shortest(rows: Iterable[Sequence[Any]], narrow: Sequence[int]) -> Iterable[Iterable[Any]]:
-    """The same, but for the columns of narrow floats."""
-    if not narrow:
+def _plain_rows(rows: Iterable[Sequence[Any]], kinds: Sequence[str]) -> Iterable[Iterable[Any]]:
+    """The same, with None for NaN, and with the digits that narrow floats were written with."""
+    made = {place: clean for place, kind in enumerate(kinds) if (clean := _cleaner_of(kind)) is not None}
+    if not made:
         return rows
-    return [[_shortest(cell) if place in narrow else cell for place, cell in enumerate(row)] for row in rows]
+    return [[made[place](cell) if place in made else cell for place, cell in enumerate(row)] for row in rows]
+
+
+def _cleaner_of(kind: str) -> Callable[[Any], Any] | None:
+    """What makes cells of this type plain; None: they are."""
+    lower = kind.lower()
+    wide = "double" in lower or "float64" in lower
+    if not wide and not re.search(r"float", lower):
+        return None
+    return _without_nan if wide else _narrow
+
+
+def _without_nan(cell: Any) -> Any:
+    return None if isinstance(cell, float) and math.isnan(cell) else cell
+
+
+def _narrow(cell: Any) -> Any:
+    if isinstance(cell, list | tuple):
+        return [_narrow(each) for each in cell]
+    if isinstance(cell, dict):
+        return {name: _narrow(each) for name, each in cell.items()}
+    return _shortest(_without_nan(cell))
 
 
 def _shortest(value: Any) -> Any:
     """A float of 32 bits by the digits that it was written with: 27.3, and not 27.299999237060547."""
-    if not isinstance(value, float) or value - value != 0:  # nor a NaN or an infinity
+    if not isinstance(value, float) or not math.isfinite(value):
         return value
     return next(
         short for digits in range(1, 18) if _narrowed(short := float(f"{value:.{digits}g}")) == _narrowed(value)
@@ -269,7 +293,10 @@ def _scalar(value: Any) -> Any:
     """What a scalar of numpy stands for; anything else as it is."""
     if not _is_of("numpy", value) or getattr(value, "ndim", 1) != 0:
         return value
-    return _shortest(value.item()) if str(value.dtype) in ("float32", "float16") else value.item()
+    dtype = str(value.dtype)
+    if dtype.startswith(("datetime64", "timedelta64")):  # of nanoseconds, a number would be made
+        return value.astype(f"{dtype.partition('[')[0]}[us]").item()
+    return _shortest(value.item()) if dtype in ("float32", "float16") else value.item()
 
 
 def _as_json(value: Any) -> Any:
