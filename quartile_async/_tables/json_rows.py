@@ -90,9 +90,12 @@ def opened_json(file: TextFile) -> JsonLinesTable | JsonArrayTable:
         ConfigurationError: it is neither.
     """
     with closing(file.open()) as text, told_where_it_breaks_off(file.path):
+        # Not its first line: an array may be a single one.
+        signs = iter(lambda: text.read(1), "")
+        if next((sign for sign in signs if not sign.isspace()), "") == "[":
+            return with_fields(JsonArrayTable(file))
+    with closing(file.open()) as text, told_where_it_breaks_off(file.path):
         first = next((line for line in text if line.strip()), "")
-    if first.lstrip().startswith("["):
-        return with_fields(JsonArrayTable(file))
     try:
         is_object = isinstance(from_json(first.encode("utf-8", "surrogateescape"), allow_inf_nan=False), dict)
     except ValueError:
