@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
@@ -44,6 +45,9 @@ COMMAND_SECONDS = 2.0
 FIRST_WAIT, LONGEST_WAIT = 0.05, 1.0
 """Seconds between two tries while it is not reached."""
 
+STOOD_STILL = 0.1
+"""A timer that is so many seconds late tells that the event loop, or the whole process, stood still."""
+
 LONGEST_READ = 1.0
 """Seconds that a blocking read lasts on a client that was given: it may have a time limit of its own."""
 
@@ -67,6 +71,10 @@ class Link:
         target: a URL as redis-py takes it (`redis://`, `rediss://`, `unix://`), or one of its asyncio clients, which is
             not closed.
 
+    Attributes:
+        lost_for: from the first failure to the last, in seconds; 0.0 where the last try was a success. Time in which
+            this process stood still, and tried nothing, is not in it.
+
     Raises:
         ConfigurationError: the target is neither.
     """
@@ -75,13 +83,9 @@ class Link:
         self._client: Any = client_of(target)
         self._is_own = isinstance(target, str)
         self._now = LoopClock()
-        self._lost_since: float | None = None
+        self._failed_at: float | None = None
+        self.lost_for: float = 0.0
         self.name: str = described(target)
-
-    @property
-    def lost_for(self) -> float:
-        """For how many seconds Redis has not been reached; 0.0 where the last try was a success."""
-        return 0.0 if self._lost_since is None else self._now() - self._lost_since
 
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[object]) -> Any:
         """Runs a script once.
@@ -131,24 +135,52 @@ class Link:
             UnreachableError, RefusedError: it did not, or nobody knows.
             NoScriptError: it does not know the script.
         """
-        begun = self._now()
         try:
-            async with asyncio.timeout(seconds):
+            async with _time_limit(seconds):
                 answer = await self._client.execute_command(*words)
         except NoScriptError:
             raise
         except (RedisError, RedisClusterException, OSError) as error:  # a TimeoutError is an OSError
             if is_refusal(error):
                 raise RefusedError(told(error)) from error
-            if self._lost_since is None:
-                self._lost_since = begun
+            self._has_failed()
             raise UnreachableError(told(error)) from error
-        self._lost_since = None
+        self._has_worked()
         return answer
+
+    def _has_worked(self) -> None:
+        self._failed_at, self.lost_for = None, 0.0
+
+    def _has_failed(self) -> None:
+        now = self._now()
+        if self._failed_at is not None:
+            self.lost_for += min(now - self._failed_at, COMMAND_SECONDS + LONGEST_WAIT)
+        self._failed_at = now
 
     async def aclose(self) -> None:
         if self._is_own:
             await self._client.aclose()
+
+
+@asynccontextmanager
+async def _time_limit(seconds: float) -> AsyncIterator[None]:
+    """As `asyncio.timeout`; but where the loop stood still meanwhile, what came in the meantime is looked at first."""
+    loop = asyncio.get_running_loop()
+    timer: asyncio.TimerHandle
+
+    def due() -> None:
+        nonlocal timer
+        if loop.time() > timer.when() + STOOD_STILL:
+            timer = loop.call_later(COMMAND_SECONDS, due)
+        else:
+            limit.reschedule(loop.time())
+
+    async with asyncio.timeout(None) as limit:
+        timer = loop.call_later(seconds, due)
+        try:
+            yield
+        finally:
+            timer.cancel()
 
 
 def client_of(target: object) -> Any:

@@ -89,21 +89,22 @@ class VirtualLink(Link):
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._now = now  # type: ignore[assignment]  # the same
-        self._lost_since = None
+        self._failed_at = None
+        self.lost_for = 0.0
         self.name = "redis://virtual"
         self.is_cut = False
 
     async def command(self, *words: Any, seconds: float = COMMAND_SECONDS) -> Any:
-        begun, rng = now(), self._redis.rng
+        rng = self._redis.rng
         await asyncio.sleep(rng.uniform(0.0, self._redis.latency))
         is_lost = self._redis.is_dead or rng.random() < self._redis.lost_share
         answer = None if is_lost else self._redis.execute(words)
         await asyncio.sleep(rng.uniform(0.0, self._redis.latency))
         if is_lost or rng.random() < self._redis.lost_share:
             await asyncio.sleep(rng.choice([0.0, seconds]))
-            self._lost_since = begun if self._lost_since is None else self._lost_since
+            self._has_failed()
             raise UnreachableError("lost")
-        self._lost_since = None
+        self._has_worked()
         return answer
 
     async def read(self, stream: str, after: str, seconds: float) -> list[tuple[str, dict[str, str]]]:
@@ -113,7 +114,7 @@ class VirtualLink(Link):
             changed = self._redis.changed
             if self._redis.is_dead or self._redis.has_lost != had_lost:  # a restart breaks connections
                 await asyncio.sleep(self._redis.latency)
-                self._lost_since = now() if self._lost_since is None else self._lost_since
+                self._has_failed()
                 raise UnreachableError("lost")
             found = self._redis.client.xrange(stream, min=f"({after}", max="+")
             if found or now() >= give_up_at - 1e-4:  # the virtual clock counts in small steps

@@ -24,7 +24,7 @@ from quartile_async import (
 )
 from quartile_async._client import settings_from_env
 from quartile_async._shared import terms
-from quartile_async._shared.connection import client_of
+from quartile_async._shared.connection import Link, UnreachableError, client_of
 from quartile_async._shared.rate import Rate
 from quartile_async._shared.scripts import Keys
 from quartile_async._shared.share import RedisShare
@@ -480,6 +480,64 @@ async def test_where_the_user_chose_so_each_goes_on_with_its_part_until_redis_is
         assert [(await each).succeeded for each in running] == [6_000] * 2
         assert emulator.max_in_flight <= 4
         assert max(in_any([each.time for each in emulator.requests], 1.0)) <= 120
+
+
+@pytest.fixture
+def impatient_with_long_leases(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terms.Terms, "patience", 0.5)
+
+
+def stands_still(seconds: float) -> None:
+    """As if this process had been stopped, or a consumer had blocked the event loop."""
+    time.sleep(seconds)
+
+
+@pytest.mark.usefixtures("impatient_with_long_leases")
+async def test_a_process_that_stood_still_for_longer_than_redis_is_waited_for_goes_on(
+    shares: Shares, blocking_calls_are_caught: BlockBuster
+) -> None:
+    blocking_calls_are_caught.deactivate()
+    holder, waits = (shares.of(rate="1000/second", max_in_flight=1, lease=6.0) for _ in range(2))
+    borrower = object()
+    await holder.take(borrower)
+    waiting = asyncio.ensure_future(waits.take(object()))
+    await asyncio.sleep(0.1)
+    stands_still(4.5)  # longer than a read that waits, shorter than a lease
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    holder.give_back(borrower)
+    async with asyncio.timeout(2):
+        await waiting
+
+
+@pytest.mark.usefixtures("impatient_with_long_leases")
+async def test_a_process_that_stood_still_does_not_go_on_with_a_part_of_its_own(
+    shares: Shares, blocking_calls_are_caught: BlockBuster
+) -> None:
+    blocking_calls_are_caught.deactivate()
+    settings: dict[str, Any] = {"when_unreachable": "share", "processes": 2, "max_in_flight": 2, "lease": 6.0}
+    holder, waits = shares.of(rate="1000/second", **settings), shares.of(rate="1000/second", **settings)
+    for _ in range(2):
+        await holder.take(object())
+    waiting = asyncio.ensure_future(waits.take(object()))
+    await asyncio.sleep(0.1)
+    stands_still(4.5)
+    await asyncio.sleep(0.5)
+    assert not waiting.done(), "all slots are held"
+    waiting.cancel()
+
+
+async def test_time_in_which_nothing_is_tried_is_not_counted(
+    blocking_calls_are_caught: BlockBuster,
+) -> None:
+    blocking_calls_are_caught.deactivate()
+    link = Link(f"redis://127.0.0.1:{free_port()}")
+    for _ in range(2):
+        with pytest.raises(UnreachableError):
+            await link.command("PING")
+        link._now = lambda: now() + 1_000.0  # type: ignore[assignment]  # it was stopped between the two
+    assert link.lost_for < 5.0
+    await link.aclose()
 
 
 async def test_until_all_are_back_that_went_on_without_redis_nobody_has_the_whole(shares: Shares) -> None:
