@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
@@ -117,15 +117,16 @@ class Link:
             await asyncio.sleep(random.uniform(wait / 2, wait))
             wait = min(LONGEST_WAIT, wait * 2)
 
-    async def read(self, stream: str, after: str, seconds: float) -> list[tuple[str, dict[str, str]]]:
-        """The entries of a stream behind one of them, waiting for the first; none where none came in time.
+    async def read(self, streams: Mapping[str, str], seconds: float) -> list[tuple[str, str, dict[str, str]]]:
+        """The entries of streams, each behind one of them, waiting for the first; none where none came in time.
 
         Raises:
             UnreachableError, RefusedError: it could not be read.
         """
         longest = seconds if self._is_own else min(seconds, LONGEST_READ)
         block = max(1, round(longest * 1000))
-        found = await self.command("XREAD", "BLOCK", block, "STREAMS", stream, after, seconds=longest + COMMAND_SECONDS)
+        words = ("XREAD", "BLOCK", block, "STREAMS", *streams, *streams.values())
+        found = await self.command(*words, seconds=longest + COMMAND_SECONDS)
         return list(_entries_of(found))
 
     async def command(self, *words: Any, seconds: float = COMMAND_SECONDS) -> Any:
@@ -238,14 +239,14 @@ def text_of(value: object) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def _entries_of(found: Any) -> Sequence[tuple[str, dict[str, str]]]:
-    """The entries of the one stream that was read; RESP3 and redis-py's own callbacks say it in other shapes."""
-    if not found:
-        return []
-    entries = next(iter(found.values())) if isinstance(found, dict) else found[0][1]
-    if len(entries) == 1 and isinstance(entries[0], list) and entries[0] and isinstance(entries[0][0], list | tuple):
-        entries = entries[0]
-    return [(text_of(name), _fields_of(fields)) for name, fields in entries]
+def _entries_of(found: Any) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """What was read, each with its stream; RESP3 and redis-py's own callbacks say it in other shapes."""
+    for stream, entries in found.items() if isinstance(found, dict) else found or ():
+        first = entries[0] if len(entries) == 1 else None
+        is_wrapped = isinstance(first, list) and first and isinstance(first[0], list | tuple)
+        named: Any = first if is_wrapped else entries
+        for name, fields in named:
+            yield text_of(stream), text_of(name), _fields_of(fields)
 
 
 def _fields_of(fields: Any) -> dict[str, str]:

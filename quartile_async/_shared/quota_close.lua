@@ -1,5 +1,5 @@
 -- The server wants no requests for a while: nobody gets one, and all who are there are told at once.
-local pause, process, inbox = tonumber(ARGV[5]), ARGV[6], ARGV[7]
+local pause, process, inbox = tonumber(ARGV[6]), ARGV[7], ARGV[8]
 if now + pause > opens then
   opens = now + pause
   redis.call('HSET', state, 'opens', whole(opens))

@@ -1,8 +1,8 @@
 -- The beginning of each script of a quota: the time, which is Redis's own, and what is known.
 -- Times and spans are microseconds, whole numbers that a double holds exactly.
 local state, times, leases, members = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local line, wants, sent = KEYS[5], KEYS[6], KEYS[7]
-local known, spread, lease, kept = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local line, wants, sent, news = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local known, spread, lease, kept, return_time = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
 
 local function whole(number) return string.format('%.0f', number) end
 
@@ -13,9 +13,16 @@ local generation = found[1]
 local opens, floor, quiet = tonumber(found[3] or 0), tonumber(found[4] or 0), tonumber(found[5] or 0)
 
 if not generation then
+  -- Nobody has been here; or all is lost, and others still hold leases. Those who are connected are told, and answer at
+  -- once; those whose connection a restart has broken are back a few seconds after it. Until then nothing is given out.
+  local info = redis.pcall('INFO', 'server')
+  local uptime = type(info) == 'string' and tonumber(string.match(info, 'uptime_in_seconds:(%d+)')) or 0
   generation = whole(now)
-  redis.call('HSET', state, 'generation', generation)
+  quiet = now + math.max(return_time / 10, return_time - uptime * 1000000)
+  redis.call('HSET', state, 'generation', generation, 'quiet', whole(quiet))
   redis.call('PEXPIRE', state, kept)
+  redis.call('DEL', news)
+  redis.call('XADD', news, generation .. '-1', 'generation', generation)
 end
 
 -- The caller knows of a state that is lost, as after a restart without a file. Nothing is given out until those who

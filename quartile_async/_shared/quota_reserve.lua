@@ -1,7 +1,7 @@
 -- Times at which requests may go out: ascending, `burst` in any `spread` and `limit` in any `period` at most.
 -- All that may go at once are given, and beyond them `ahead`, so that whoever wants many still takes turns.
-local want, ahead = tonumber(ARGV[5]), tonumber(ARGV[6])
-local limit, burst, period = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
+local want, ahead = tonumber(ARGV[6]), tonumber(ARGV[7])
+local limit, burst, period = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
 local reply = {generation, whole(closed_for)}
 if closed_for > 0 then return reply end
 

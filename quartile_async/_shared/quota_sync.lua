@@ -1,7 +1,7 @@
 -- A process says what it gives back, what it holds and how many leases it waits for; and gets what there is.
-local process, inbox, limit = ARGV[5], ARGV[6], tonumber(ARGV[7])
-local waiting, seen = tonumber(ARGV[8]), tonumber(ARGV[9])
-local place = 10
+local process, inbox, limit = ARGV[6], ARGV[7], tonumber(ARGV[8])
+local waiting, seen = tonumber(ARGV[9]), tonumber(ARGV[10])
+local place = 11
 
 local function listed()
   local count = tonumber(ARGV[place])

@@ -46,8 +46,13 @@ class Keys:
     def __init__(self, subscription_key: str) -> None:
         digest = hashlib.sha256(f"quartile quota {subscription_key}".encode()).hexdigest()[:32]
         self._stem = f"quartile:{{{digest}}}"
-        names = ("state", "times", "leases", "members", "line", "wants", "sent")
+        names = ("state", "times", "leases", "members", "line", "wants", "sent", "news")
         self.all: tuple[str, ...] = tuple(f"{self._stem}:{name}" for name in names)
+
+    @property
+    def news(self) -> str:
+        """A stream, in which each state of the quota says that it is new; its entry is named as the state."""
+        return self.all[7]
 
     @property
     def inbox(self) -> str:

@@ -111,8 +111,13 @@ class RedisShare:
             await leases.sync(renews=True)
             self._has_joined = True
         left = max(0.001, leases.due - self._now())
-        for entry, fields in await self._membership.link.read(self._membership.inbox, leases.last_read, left):
-            leases.read(entry, fields)
+        membership = self._membership
+        after = {membership.inbox: leases.last_read, membership.keys.news: f"{membership.generation or 0}-1"}
+        for stream, entry, fields in await membership.link.read(after, left):
+            if stream == membership.inbox:
+                leases.read(entry, fields)
+            else:  # all is lost, and somebody else has come first
+                leases.due = 0.0
 
     async def _tell_of_pauses(self) -> None:
         """Tells the others of the longest pause that they do not know of."""

@@ -17,6 +17,9 @@ DAY = 24 * 3600.0
 SHORTEST_PATIENCE = 10.0
 """Seconds: a restart is waited for, however short the leases are."""
 
+RETURN_TIME = 3.0
+"""Seconds after a start of Redis in which all who were there before are back; a tenth of it, where it kept running."""
+
 WhenUnreachable = Literal["error", "share"]
 
 
@@ -95,7 +98,7 @@ class Membership:
         rate, lease = self.terms.rate, self.terms.lease
         kept = max(DAY, 0.0 if rate is None else 2 * rate.period)
         known = "alone" if self.was_alone else self.generation
-        return known, micro(0.0 if rate is None else rate.spread), micro(lease), round(kept * 1000)
+        return known, micro(0.0 if rate is None else rate.spread), micro(lease), round(kept * 1000), micro(RETURN_TIME)
 
 
 def micro(seconds: float) -> int:

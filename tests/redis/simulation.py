@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from unittest import mock
@@ -107,7 +107,7 @@ class VirtualLink(Link):
         self._has_worked()
         return answer
 
-    async def read(self, stream: str, after: str, seconds: float) -> list[tuple[str, dict[str, str]]]:
+    async def read(self, streams: Mapping[str, str], seconds: float) -> list[tuple[str, str, dict[str, str]]]:
         give_up_at = now() + seconds
         had_lost = self._redis.has_lost
         while True:
@@ -116,10 +116,14 @@ class VirtualLink(Link):
                 await asyncio.sleep(self._redis.latency)
                 self._has_failed()
                 raise UnreachableError("lost")
-            found = self._redis.client.xrange(stream, min=f"({after}", max="+")
+            found = [
+                (stream, text_of(name), {text_of(k): text_of(v) for k, v in fields.items()})
+                for stream, after in streams.items()
+                for name, fields in self._redis.client.xrange(stream, min=f"({after}", max="+")
+            ]
             if found or now() >= give_up_at - 1e-4:  # the virtual clock counts in small steps
                 await asyncio.sleep(self._redis.rng.uniform(0.0, self._redis.latency))
-                return [(text_of(name), {text_of(k): text_of(v) for k, v in each.items()}) for name, each in found]
+                return found
             try:
                 async with asyncio.timeout_at(give_up_at):
                     await changed.wait()

@@ -410,6 +410,42 @@ async def test_a_redis_that_loses_all_at_a_restart_still_lets_no_more_through() 
             assert max(in_any([each.time for each in emulator.requests], 1.0)) <= 180
 
 
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_who_comes_first_to_a_redis_that_has_lost_all_waits_for_those_who_hold_slots(
+    restarts: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(terms, "RETURN_TIME", 3.0)
+    with RedisServer(keeps=False) as own_server:
+        shares = Shares(own_server)
+        holder, newcomer = (shares.of(rate=None, max_in_flight=2) for _ in range(2))
+        borrowers = [object(), object()]
+        await asyncio.gather(*(holder.take(borrower) for borrower in borrowers))
+        await asyncio.sleep(0.1)  # it reads its inbox
+        if restarts:
+            await asyncio.to_thread(own_server.restart)
+        else:
+            own_server.say("FLUSHALL")
+        waiting = asyncio.ensure_future(newcomer.take(object()))
+        await asyncio.sleep(4.0)
+        assert not waiting.done()
+        holder.give_back(borrowers[0])
+        assert own_server.say("ZCARD", Keys(KEY).all[2]) == b":2\r\n"
+        waiting.cancel()
+        await shares.aclose()
+
+
+async def test_a_quota_that_is_new_is_of_use_at_once(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terms, "RETURN_TIME", 3.0)
+    shares, uptime = Shares(server), 0
+    while uptime < 4:  # nobody comes back to it any more
+        uptime = int(server.say("INFO", "server").decode().split("uptime_in_seconds:")[1].split()[0])
+        await asyncio.sleep(0.1)
+    begun = now()
+    await shares.of().take(object())
+    assert now() - begun < 0.8
+    await shares.aclose()
+
+
 async def test_a_redis_that_does_not_move_for_a_while_costs_nothing_but_time(own_server: RedisServer) -> None:
     async with Emulator(processing=0.05) as emulator:
         quota = RedisQuota(own_server.url, rate="150/second", max_in_flight=6)
