@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias, cast
 
 from ._chunking import Chunk
@@ -30,6 +31,7 @@ class Waiting:
         wire: what is sent for it.
         due: when, on the loop's clock.
         is_overtaken: a newer write of its key has come meanwhile.
+        on_newer: what is called when one comes.
     """
 
     failure: ItemResult[Any]
@@ -37,6 +39,7 @@ class Waiting:
     wire: Any
     due: float
     is_overtaken: bool = False
+    on_newer: Callable[[], object] = field(default=lambda: None, repr=False)
 
     @property
     def last_words(self) -> ItemResult[Any]:
@@ -48,11 +51,12 @@ class Again:
     """The failed items of one upload that will be sent again.
 
     From its failure until it stands in the queue of its key again, an item listens for newer writes that take their
-    place there, in any upload: it must not be sent after one. Of one key, at most one item is here.
+    place there, in any upload: it must not be sent after one. Of one key, at most one item is here, besides those that
+    were overtaken while they stood in a chunk that is being filled: they have their results, and are left out of it.
 
     Attributes:
         on_due: called when the time of some has come.
-        on_overtaken: called with an item that waited for its time, when a newer write of its key has come.
+        on_overtaken: called with an item when a newer write of its key has come.
         on_failure: called with what the function has raised.
     """
 
@@ -61,8 +65,8 @@ class Again:
         self._most_tries = most_tries
         self._order = order
         self._waiting: dict[Key, Waiting] = {}
-        self._chunked: dict[Key, Waiting] = {}
-        """Those whose time has come, and whose chunk does not stand in the queues of the keys yet."""
+        self._chunked: dict[int, Waiting] = {}
+        """Index -> those whose time has come, and whose chunk does not stand in the queues of the keys yet."""
         self._timer: asyncio.TimerHandle | None = None
         self._is_asked = True
         self.on_due: Callable[[], object] = lambda: None
@@ -106,8 +110,9 @@ class Again:
         wires = chunk.wires_at(positions)
         for failure, position, wire, after in zip(failures, positions, wires, seconds, strict=True):
             key = chunk.keys[position]
-            self._waiting[key] = Waiting(failure, key, wire, now + after)
-            self._order.watch(key, self._overtaken)
+            item = self._waiting[key] = Waiting(failure, key, wire, now + after)
+            item.on_newer = functools.partial(self._overtaken, item)
+            self._order.watch(key, item.on_newer)
         self._set_timer(now)
 
     def take_due(self) -> list[Waiting]:
@@ -115,51 +120,47 @@ class Again:
         now = asyncio.get_running_loop().time()
         due = sorted((item for item in self._waiting.values() if item.due <= now), key=lambda item: item.failure.index)
         for item in due:
-            self._chunked[item.key] = self._waiting.pop(item.key)
+            self._chunked[item.failure.index] = self._waiting.pop(item.key)
         self._set_timer(now)
         return due
 
-    def failures_in(self, chunk: Chunk) -> dict[int, ItemResult[Any]] | None:
-        """Index -> last result, of those in a chunk that does not stand in the queues of the keys yet."""
-        return {item.failure.index: item.failure for _, item in self._found(chunk)} or None
-
-    def complete(self, chunk: Chunk) -> tuple[Chunk, list[Waiting]]:
-        """A chunk that is about to take its place in the queues of its keys.
-
-        Gives it in input order, without those that were overtaken, and these.
-        """
+    def without_overtaken(self, chunk: Chunk) -> Chunk:
+        """A chunk that does not stand in the queues of the keys yet, in input order, and without those overtaken."""
         found = self._found(chunk)
         if not found:
-            return chunk, []
-        for _, item in found:
-            del self._chunked[item.key]
-            self._order.unwatch(item.key)
-        overtaken = {position: item for position, item in found if item.is_overtaken}
+            return chunk
+        overtaken = {position for position, item in found if item.is_overtaken}
         positions = [position for position in range(len(chunk)) if position not in overtaken]
         whole = chunk.select(sorted(positions, key=chunk.indexes.__getitem__))
-        whole.failures = {item.failure.index: item.failure for _, item in found}
-        return whole, list(overtaken.values())
+        whole.failures = {item.failure.index: item.failure for _, item in found if not item.is_overtaken} or None
+        return whole
+
+    def complete(self, chunk: Chunk) -> Chunk:
+        """The same of a chunk that is about to take its place there."""
+        whole = self.without_overtaken(chunk)
+        for _, item in self._found(chunk):
+            del self._chunked[item.failure.index]
+            self._order.unwatch(item.key, item.on_newer)
+        return whole
 
     def close(self) -> None:
         """Nothing more will be sent: listens for nothing."""
-        for key in (*self._waiting, *self._chunked):
-            self._order.unwatch(key)
+        for item in (*self._waiting.values(), *self._chunked.values()):
+            self._order.unwatch(item.key, item.on_newer)
         self._stop_timer()
 
     def _found(self, chunk: Chunk) -> list[tuple[int, Waiting]]:
         if not self._chunked:
             return []
         return [
-            (position, item)
-            for position, (index, key) in enumerate(zip(chunk.indexes, chunk.keys, strict=True))
-            if (item := self._chunked.get(key)) is not None and item.failure.index == index
+            (position, self._chunked[index]) for position, index in enumerate(chunk.indexes) if index in self._chunked
         ]
 
-    def _overtaken(self, key: Key) -> None:
-        if (item := self._waiting.pop(key, None)) is not None:
-            self.on_overtaken(item)
-        else:
-            self._chunked[key].is_overtaken = True
+    def _overtaken(self, item: Waiting) -> None:
+        item.is_overtaken = True
+        if self._waiting.get(item.key) is item:
+            del self._waiting[item.key]
+        self.on_overtaken(item)
 
     def _set_timer(self, now: float) -> None:
         self._stop_timer()

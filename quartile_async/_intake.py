@@ -92,7 +92,7 @@ class Intake:
         self._again = again
         if again is not None:
             again.on_due = self._put_due_into_chunks
-            again.on_overtaken = lambda item: self._give_last_words([item])
+            again.on_overtaken = self._give_last_words
         self._chunker = Chunker()
         self._block: list[Any] = []
         self._absorbed = 0
@@ -133,8 +133,9 @@ class Intake:
         ]
         for chunk in (*(ready.chunk for ready in self._waiting), *self._behind, *self._chunker.held):
             if self._again is not None and chunk.failures is None:
-                chunk.failures = self._again.failures_in(chunk)
-            results += left(chunk)
+                results += left(self._again.without_overtaken(chunk))
+            else:
+                results += left(chunk)
         if self._again is not None:
             results += map(not_sent_again, self._again.failures)
         if self._replay is not None:
@@ -228,12 +229,12 @@ class Intake:
             self._arm()
         self._room_made.set()
 
-    def _give_last_words(self, overtaken: Sequence[Waiting]) -> None:
-        """Failed items are not sent again after all: they have their results."""
-        results = [item.last_words for item in overtaken]
+    def _give_last_words(self, overtaken: Waiting) -> None:
+        """A failed item is not sent again after all: it has its result."""
+        results = [overtaken.last_words]
         self._parcels += 1
         self._recorder.decided(results, functools.partial(self._hand_over, results, Parcel(len(results))))
-        self._wake()  # they may have been all that was waited for
+        self._wake()  # it may have been all that was waited for
 
     async def _read_again(self, source: Source) -> None:
         """Reads what an earlier run has read: replays what is known, and goes on with what is not."""
@@ -350,11 +351,10 @@ class Intake:
 
     def _enter(self, chunk: Chunk) -> None:
         if self._again is not None:
-            chunk, overtaken = self._again.complete(chunk)
-            if overtaken:
-                self._give_last_words(overtaken)
+            chunk = self._again.complete(chunk)
             if not len(chunk):
                 self._parcels -= 1
+                self._wake()  # it may have been all that was waited for
                 return
         self._waiting.append(ReadyChunk(chunk, self._order.enter(chunk.keys, self._wake)))
         if chunk.batch_id is None:

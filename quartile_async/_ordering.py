@@ -42,14 +42,14 @@ class KeyOrder:
     def __init__(self) -> None:
         self._last: dict[Key, Ticket] = {}
         self._given_up: OrderedDict[Key, str | None] = OrderedDict()
-        self._watched: dict[Key, Callable[[Key], object]] = {}
+        self._watched: dict[Key, Callable[[], object]] = {}
 
     def enter(self, keys: Sequence[Key], on_ready: Callable[[], object]) -> Ticket:
         """Queues a chunk behind all earlier writes to its keys; `on_ready` is called once they have ended."""
         ticket = Ticket(keys, on_ready)
         if self._watched and not self._watched.keys().isdisjoint(keys):
             for key in [key for key in keys if key in self._watched]:
-                self._watched.pop(key)(key)
+                self._watched.pop(key)()
         if not self._last.keys().isdisjoint(keys):
             for before in dict.fromkeys(self._last[key] for key in keys if key in self._last):
                 before._followers.append(ticket)
@@ -76,12 +76,14 @@ class KeyOrder:
         """Whether a newer write to one of the ticket's keys stands behind it."""
         return self._last[key] is not ticket
 
-    def watch(self, key: Key, on_newer: Callable[[Key], object]) -> None:
+    def watch(self, key: Key, on_newer: Callable[[], object]) -> None:
         """Calls the function, once, when the next write to this key takes its place in the queue."""
         self._watched[key] = on_newer
 
-    def unwatch(self, key: Key) -> None:
-        self._watched.pop(key, None)
+    def unwatch(self, key: Key, on_newer: Callable[[], object]) -> None:
+        """Does not call this function, the very object, any more. A watch of somebody else stays."""
+        if self._watched.get(key) is on_newer:
+            del self._watched[key]
 
     def give_up(self, keys: Iterable[Key], batch_id: str | None) -> None:
         """Remembers keys whose write was given up while the server may still carry it out."""

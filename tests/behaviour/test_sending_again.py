@@ -12,7 +12,16 @@ from typing import Any
 
 import pytest
 
-from quartile_async import MASTERLIST, ConfigurationError, ItemResult, Outcome, QuartileError, Resource
+from quartile_async import (
+    MASTERLIST,
+    ConfigurationError,
+    ItemResult,
+    Outcome,
+    QuartileClient,
+    QuartileError,
+    Resource,
+    Upload,
+)
 from quartile_async._again import OVERTAKEN
 from quartile_async.emulator import Emulator, Fault
 
@@ -259,6 +268,119 @@ async def test_a_newer_write_of_another_upload_takes_its_place_as_well() -> None
 
     assert newer.ok
     assert older.message == f"no {OVERTAKEN}"
+    assert len(emulator.batches) == 2
+
+
+async def test_an_overtaken_item_in_a_chunk_that_leaves_late_hides_no_newer_write_of_another_upload() -> None:
+    """Three uploads write one key; the first fails, and stands in a chunk when the second comes, which fails too."""
+    asked_of_first, asked_of_second = asyncio.Event(), asyncio.Event()
+    first_told: list[ItemResult[Any]] = []
+    may_end = asyncio.Event()
+
+    async def source() -> AsyncIterator[dict[str, Any]]:
+        for each in range(100):
+            yield item(each, target=10.0)
+        await may_end.wait()
+
+    def at_once_of_first(result: ItemResult[Any]) -> bool:
+        asked_of_first.set()
+        return True
+
+    def later(result: ItemResult[Any]) -> float:
+        asked_of_second.set()
+        return 3.0
+
+    def fail(each: dict[str, Any]) -> str | None:
+        return "no" if each["asin"] == item(7)["asin"] and each["percACoS"] < 30.0 else None
+
+    async def read_first(client: QuartileClient) -> None:
+        async for result in client.upload(MASTERLIST, source(), retry=at_once_of_first):
+            first_told.append(result)
+
+    async with Emulator(fail=fail) as emulator, client_for(emulator, linger=3.0) as client:
+        first = asyncio.ensure_future(read_first(client))
+        await asked_of_first.wait()  # it stands in a chunk that is being filled until the input ends
+        second = asyncio.ensure_future(client.upload(MASTERLIST, [item(7, target=20.0)], retry=later).collect())
+        await asked_of_second.wait()
+        may_end.set()
+        await first
+        (newest,) = await client.upload(MASTERLIST, [item(7, target=30.0)]).collect()
+        (newer,) = await second
+
+    assert newest.ok
+    assert [result.message for result in (first_told[-1], newer)] == [f"no {OVERTAKEN}"] * 2
+    sent = [each for batch in emulator.batches for each in batch.items]
+    assert [each["percACoS"] for each in sent if each["asin"] == item(7)["asin"]] == [10.0, 20.0, 30.0]
+
+
+async def test_an_overtaken_item_in_a_chunk_does_not_take_the_place_of_a_newer_one_of_its_upload() -> None:
+    """Both have failed, and stand in chunks that are being filled."""
+    asked: list[float] = []
+    told: list[ItemResult[Any]] = []
+    tries: Counter[float] = Counter()
+
+    def retry(result: ItemResult[Any]) -> float:
+        asked.append(result.item["percACoS"])
+        return 0.1 if result.item["percACoS"] == 10.0 else 0.0
+
+    def fail(each: dict[str, Any]) -> str | None:
+        if each["asin"] != item(7)["asin"]:
+            return None
+        tries[each["percACoS"]] += 1
+        return "no" if tries[each["percACoS"]] == 1 else None
+
+    async def source() -> AsyncIterator[dict[str, Any]]:
+        for each in range(100):
+            yield item(each, target=10.0)
+        await until(lambda: asked)
+        yield item(7, target=20.0)
+        for each in range(200, 298):
+            yield item(each, target=10.0)
+        yield item(200, target=30.0)  # its key is in the open chunk: what was read goes into chunks
+        await asyncio.sleep(0.3)  # the older one is due, and goes into the second chunk
+        yield item(298, target=10.0)  # fills the first
+        await until(lambda: len(asked) == 2)  # the newer one has failed, too
+
+    async with Emulator(fail=fail) as emulator, client_for(emulator, linger=60.0) as client:
+        async for result in client.upload(MASTERLIST, source(), retry=retry):
+            told.append(result)
+
+    older, newer = (result for result in sorted(told, key=lambda each: each.index) if result.index in (7, 100))
+    assert (older.outcome, older.message, older.tries) == (Outcome.FAILED, f"no {OVERTAKEN}", 1)
+    assert (newer.ok, newer.tries) == (True, 2)
+    sent = [each for batch in emulator.batches for each in batch.items]
+    assert [each["percACoS"] for each in sent if each["asin"] == item(7)["asin"]] == [10.0, 20.0, 20.0]
+    assert emulator.applied[item(7)["asin"], "US"]["percACoS"] == 20.0
+    assert len(told) == 201
+
+
+async def test_an_overtaken_item_in_a_chunk_has_its_result_long_before_the_chunk_leaves() -> None:
+    """Also where the upload ends before that: it is not among what nothing is known of."""
+    told: list[ItemResult[Any]] = []
+
+    async def source() -> AsyncIterator[dict[str, Any]]:
+        for each in range(100):
+            yield item(each, target=10.0)
+        await asyncio.Event().wait()
+
+    def fail(each: dict[str, Any]) -> str | None:
+        return "no" if int(each["asin"][2:]) in (7, 8) and each["percACoS"] == 10.0 else None
+
+    async def read(upload: Upload[Any]) -> None:
+        async for result in upload:
+            told.append(result)
+
+    async with Emulator(fail=fail) as emulator, client_for(emulator, linger=60.0) as client:
+        async with client.upload(MASTERLIST, source(), retry=at_once) as upload:
+            reading = asyncio.ensure_future(read(upload))
+            await until(lambda: len(told) == 98)
+            await client.upload(MASTERLIST, [item(7, target=20.0)]).collect()
+            await until(lambda: len(told) == 99)
+            reading.cancel()
+            await asyncio.wait([reading])
+
+    assert (told[-1].index, told[-1].outcome, told[-1].message) == (7, Outcome.FAILED, f"no {OVERTAKEN}")
+    assert [result.index for result in upload.unaccounted] == [8]
     assert len(emulator.batches) == 2
 
 
