@@ -8,7 +8,7 @@ import random
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import redis.asyncio
 from redis.asyncio.connection import AbstractConnection
@@ -44,6 +44,8 @@ COMMAND_SECONDS = 2.0
 
 FIRST_WAIT, LONGEST_WAIT = 0.05, 1.0
 """Seconds between two tries while it is not reached."""
+
+LEAST_CONNECTIONS = 2
 
 STOOD_STILL = 0.1
 """A timer that is so many seconds late tells that the event loop, or the whole process, stood still."""
@@ -193,6 +195,8 @@ def client_of(target: object) -> Any:
     if isinstance(target, redis.asyncio.Redis | redis.asyncio.RedisCluster):
         return target
     try:
+        if isinstance(target, str) and _is_misread(target):
+            raise ValueError
         # Neither tries of its own, which could do a thing twice, nor time limits, which would end a read that waits.
         return redis.asyncio.Redis.from_url(
             str(target),
@@ -205,7 +209,8 @@ def client_of(target: object) -> Any:
     except ValueError:  # its text has the URL, and that a password
         raise ConfigurationError(
             "The address of Redis cannot be used. Give a URL such as 'redis://localhost:6379/0', 'rediss://...' for "
-            "TLS or 'unix://...'; or a client of redis.asyncio, as for Sentinel or a cluster."
+            "TLS or 'unix://...', in whose password each of /, ?, # and @ is escaped (%2F, %3F, %23 and %40); or a "
+            "client of redis.asyncio, as for Sentinel or a cluster."
         ) from None
 
 
@@ -213,8 +218,34 @@ def described(target: object) -> str:
     """The address without its password."""
     if not isinstance(target, str):
         return f"<{type(target).__name__}>"
+    if _is_misread(target):
+        return "redis://..."
     parts = urlsplit(target)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _is_misread(address: str) -> bool:
+    """Whether a part of the password would be taken for something else: where it has a `#` that is not escaped."""
+    parts = urlsplit(address)
+    return bool(parts.fragment) or (parts.scheme != "unix" and "@" in parts.path) or not _has_usable_port(parts)
+
+
+def _has_usable_port(parts: SplitResult) -> bool:
+    try:
+        _ = parts.port
+    except ValueError:
+        return False
+    return True
+
+
+def check_connections(client: Any) -> None:
+    """Raises ConfigurationError where a client may not have as many connections as a quota needs: one of them reads."""
+    most = getattr(getattr(client, "connection_pool", None), "max_connections", None)
+    if isinstance(most, int) and most < LEAST_CONNECTIONS:
+        raise ConfigurationError(
+            f"max_connections={most} cannot be used: a quota needs at least {LEAST_CONNECTIONS}, one of which waits "
+            "for what others say."
+        )
 
 
 def is_refusal(error: Exception) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .._errors import ConfigurationError
-from .connection import Link, RedisClient, client_of, described
+from .connection import Link, RedisClient, check_connections, client_of, described
 from .rate import parsed_rate
 from .scripts import Keys
 from .share import RedisShare
@@ -47,7 +47,7 @@ class RedisQuota:
         when_unreachable: WhenUnreachable = "error",
         processes: int | None = None,
     ) -> None:
-        client_of(url)
+        check_connections(client_of(url))
         self._url = url
         self._terms = Terms(
             None if rate is None else parsed_rate(rate),

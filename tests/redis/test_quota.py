@@ -24,12 +24,12 @@ from quartile_async import (
 )
 from quartile_async._client import settings_from_env
 from quartile_async._shared import terms
-from quartile_async._shared.connection import Link, UnreachableError, client_of
+from quartile_async._shared.connection import Link, UnreachableError, client_of, described
 from quartile_async._shared.rate import Rate
 from quartile_async._shared.scripts import Keys
 from quartile_async._shared.share import RedisShare
 from quartile_async.emulator import Emulator, Fault
-from quartile_async.redis import RedisQuota
+from quartile_async.redis import RedisQuota, RedisTokenStore
 
 from ..behaviour.conftest import items, until
 from .server import RedisServer, free_port
@@ -594,6 +594,7 @@ async def test_until_all_are_back_that_went_on_without_redis_nobody_has_the_whol
     [
         ("http://localhost", {}),
         ("localhost", {}),
+        ("redis://localhost?max_connections=1", {}),
         ("redis://localhost", {"rate": "much"}),
         ("redis://localhost", {"max_in_flight": 0}),
         ("redis://localhost", {"max_in_flight": True}),
@@ -610,6 +611,23 @@ async def test_until_all_are_back_that_went_on_without_redis_nobody_has_the_whol
 def test_what_cannot_be_used_is_refused_at_once(url: str, settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
         RedisQuota(url, **settings)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["redis://:hun#ter2@h:1/0", "redis://:hunter2/x@h:1", "redis://hunter2#x@h", "redis://:hun#ter2", "redis://:hun"],
+)
+def test_an_address_whose_password_is_not_escaped_is_refused_without_showing_it(url: str) -> None:
+    for make in (RedisQuota, RedisTokenStore):
+        with pytest.raises(ConfigurationError, match="%23") as caught:
+            make(url)
+        assert "hun" not in str(caught.value)
+    assert described(url) == "redis://..."
+
+
+def test_an_address_with_an_at_sign_shows_the_host_alone() -> None:
+    assert "at redis://h:1/0," in repr(RedisQuota("redis://u:p@ss@h:1/0?max_connections=2"))
+    assert "at unix:///tmp/a@b.sock," in repr(RedisQuota("unix://u:secret@/tmp/a@b.sock?db=0"))
 
 
 def test_the_environment_describes_a_quota() -> None:
