@@ -175,25 +175,23 @@ class _Writer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._path is not None and self._writer is None and error is None:
-            self._open()  # an upload of nothing has a file of nothing
+            self._writer = self._opened()  # an upload of nothing has a file of nothing
         if self._writer is not None:
             self._writer.__exit__(kind, error, trace)
 
     def write(self, results: list[ItemResult[Any]]) -> None:
         """Writes them."""
         if self._path is not None:
-            if self._writer is None:
-                self._open()
-            self._writer.write(results)
+            writer = self._writer = self._writer or self._opened()
+            writer.write(results)
 
-    def _open(self) -> None:
+    def _opened(self) -> Any:
         from .files import ResultWriter
 
         assert self._path is not None
         source = self._source
-        self._writer = ResultWriter(
-            os.fspath(self._path), source.columns, complete=source.complete, with_file=source.with_file
-        )
+        path = os.fspath(self._path)
+        return ResultWriter(path, source.columns, complete=source.complete, with_file=source.with_file)
 
 
 def _without_extra(path: PathLike, error: ModuleNotFoundError) -> ConfigurationError:
