@@ -6,11 +6,15 @@ import os
 from collections.abc import Iterator
 
 from quartile_async import MASTERLIST
+from quartile_async._shared import terms
 from quartile_async.redis import RedisQuota
 
 from ..work import Item
 from .harness import Claim, main
 from .library import opened
+
+# The benchmark's Redis is new: nobody has to come back to it, and a first pause is not what is measured.
+terms.RETURN_TIME = 0.0
 
 
 async def upload(url: str, items: Iterator[Item], in_flight: int) -> Claim:
