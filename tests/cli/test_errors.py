@@ -21,6 +21,8 @@ from .test_commands import catalogue, run
 NOWHERE = "http://127.0.0.1:1"
 COMMANDS = sorted(get_command(app).commands)  # type: ignore[attr-defined]  # a group has them
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True)
 class Case:
