@@ -20,7 +20,7 @@ from . import machine
 from .checks import check_ordeal, check_whole, seen
 from .machine import Ordeal, Run
 
-pytestmark = pytest.mark.usefixtures("disk_on_the_loop")
+pytestmark = [pytest.mark.usefixtures("disk_on_the_loop"), pytest.mark.slow]
 
 A_WHILE = 40.0
 """Seconds in which the server ends all that it has taken."""
