@@ -25,6 +25,7 @@ from ._masterlist import MASTERLIST
 from ._resources import Resource
 from ._results import ItemResult, Summary, Tally
 from ._tables.formats import Format
+from ._tables.outputs import check_are_different, check_results_format, part_of
 from ._upload import Upload, is_perhaps_a_table
 
 T = TypeVar("T")
@@ -69,7 +70,7 @@ def upload_file(
         QuartileError: what ended the upload.
         OSError: a file cannot be opened, or is damaged.
     """
-    _check_are_different(path, results, journal)
+    _check_files(path, results, journal)
     source = _opened(path, resource)
     client = QuartileClient.from_env(**client_options)
 
@@ -82,31 +83,19 @@ def upload_file(
     return _run(main)
 
 
-def _check_are_different(path: Any, results: PathLike | None, journal: Any) -> None:
-    """Raises ConfigurationError where one of the files would be written over another."""
+def _check_files(path: Any, results: PathLike | None, journal: Any) -> None:
+    """Raises what would otherwise be known only when something has been sent, or written over."""
     inputs = path if isinstance(path, list | tuple) else [getattr(path, "path", path)]
     files = [Path(each) for each in inputs if isinstance(each, str | os.PathLike)]
     named = (("results", results), ("journal", journal))
     written = {name: Path(each) for name, each in named if isinstance(each, str | os.PathLike)}
     if (where := written.get("results")) is not None:
-        _check_results(where)
-    for name, each in written.items():
-        if any(_same(each, file) for file in files):
-            raise ConfigurationError(f"{name}={str(each)!r} is the input itself. Name another file.")
-    if len(written) == 2 and _same(*written.values()):
-        raise ConfigurationError(f"results and journal are both {str(written['results'])!r}. Name two files.")
-
-
-def _check_results(path: Path) -> None:
-    """Raises what would otherwise be known only when something has been sent."""
-    if path.suffix.lower() not in (*Format.CSV.value, *Format.JSON_LINES.value, *Format.PARQUET.value):
-        raise ConfigurationError(f"{path.name}: results are written as .csv or .jsonl, or as .parquet.")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path.parent))
-
-
-def _same(one: Path, other: Path) -> bool:
-    return one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other))
+        check_results_format(where)
+        if not where.parent.is_dir():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(where.parent))
+        if where.suffix.lower() in Format.PARQUET.value:
+            written["results, while they are written,"] = part_of(where)
+    check_are_different(files, written)
 
 
 @dataclass(slots=True)

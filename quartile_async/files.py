@@ -28,6 +28,7 @@ from ._tables.formats import Format, kind_of
 from ._tables.headers import MASTERLIST_SPELLINGS, matched_columns
 from ._tables.json_rows import JsonLinesTable, opened_json, with_fields
 from ._tables.opening import text_file
+from ._tables.outputs import check_results_format, part_of
 from ._tables.results import Columns, CsvSink, JsonLinesSink, Sink
 from ._tables.retry import RetryWriter
 from ._tables.rows import MalformedRow, Row
@@ -442,6 +443,7 @@ class ResultWriter:
         self, path: str | Path, columns: Sequence[str] = (), *, complete: bool = True, with_file: bool = False
     ) -> None:
         self._path = Path(path)
+        check_results_format(self._path)
         suffix = self._path.suffix.lower()
         self._is_parquet = suffix in Format.PARQUET.value
         complete = complete and bool(columns)
@@ -456,9 +458,7 @@ class ResultWriter:
             return JsonLinesSink(self._part)
         if suffix in Format.JSON_LINES.value:
             return JsonLinesSink(self._path)
-        if suffix in Format.CSV.value:
-            return CsvSink(self._path, self._columns.all, "\t" if suffix in (".tsv", ".tab") else ",")
-        raise ConfigurationError(f"{self._path.name}: results are written as .csv or .jsonl, or as .parquet.")
+        return CsvSink(self._path, self._columns.all, "\t" if suffix in (".tsv", ".tab") else ",")
 
     def __enter__(self) -> Self:
         return self
@@ -487,11 +487,6 @@ class ResultWriter:
         unfinished.replace(self._path)
         with suppress(OSError):
             self._part.unlink()
-
-
-def part_of(path: Path) -> Path:
-    """Where results stand until they are written as Parquet."""
-    return path.with_name(f"{path.name}.part.jsonl")
 
 
 FIRST_TYPES = {"index": "BIGINT", "line": "BIGINT", "not_sent": "BOOLEAN", "resent": "BOOLEAN", "outcome": "VARCHAR"}

@@ -17,6 +17,7 @@ import functools
 import logging
 import threading
 import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextvars import Token
 from http import HTTPStatus
@@ -166,7 +167,7 @@ class _Telemetry:
         self.instruments.throttled_time.add(seconds, {"quartile.throttled.reason": reason})
 
 
-class _Followed:
+class _Followed(ABC):
     """A span, from the beginning of a block to its end."""
 
     span: trace.Span = trace.INVALID_SPAN
@@ -180,11 +181,11 @@ class _Followed:
     ) -> None:
         self._end(error)
 
-    def _begin(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _begin(self) -> None: ...
 
-    def _end(self, error: BaseException | None) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _end(self, error: BaseException | None) -> None: ...
 
     def _note(self, error: BaseException) -> None:
         """The kind of an error, without its words."""

@@ -60,11 +60,11 @@ def theme(chrome: Chrome, name: Literal["light", "dark"], media: Literal["screen
 
 def console(chrome: Chrome) -> list[str]:
     """What the console has said since it was asked last."""
-    return [entry["message"] for entry in chrome.get_log("browser")]  # type: ignore[no-untyped-call]
+    return [entry["message"] for entry in chrome.get_log("browser")]
 
 
 def requests(chrome: Chrome) -> list[str]:
     """The addresses that pages have asked for since this was asked last."""
-    entries: list[dict[str, Any]] = chrome.get_log("performance")  # type: ignore[no-untyped-call]
+    entries: list[dict[str, Any]] = chrome.get_log("performance")
     events = [json.loads(entry["message"])["message"] for entry in entries]
     return [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]

@@ -291,14 +291,14 @@ async def test_log_records_of_a_batch_are_written_within_its_span(
     logger, handler = logging.getLogger("quartile_async"), logging.Handler()
     logger.addHandler(handler)
     monkeypatch.setattr(logger, "level", logging.INFO)
-    logger.manager._clear_cache()  # type: ignore[attr-defined]
+    logger.manager._clear_cache()
     try:
         async with client_for(emulator) as client:
             await client.upload(MASTERLIST, items(1)).collect()
     finally:
         logger.removeHandler(handler)
         monkeypatch.undo()
-        logger.manager._clear_cache()  # type: ignore[attr-defined]
+        logger.manager._clear_cache()
 
     assert {getattr(span, "name", None) for span in heard} == {"batch process/masterlist"}
 

@@ -181,7 +181,7 @@ FLOORS = [
 
 TABLE_FLOORS = [
     {"rows", "formats", "headers"},
-    {"opening", "values", "results", "number_formats"},
+    {"opening", "values", "results", "number_formats", "outputs"},
     {"csv_rows", "json_rows", "excel_rows", "retry"},
 ]
 

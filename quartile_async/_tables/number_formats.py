@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from decimal import Decimal
@@ -40,8 +41,14 @@ def shown(value: Any, number_format: str | None) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float) or number_format in (None, "General", "@"):
         return value
     assert number_format is not None
-    section = section_for(value, [taken_apart(text) for text in sections_of(number_format)])
+    section = section_for(value, _sections(number_format))
     return Unclear(f"{value}", number_format) if section is None else _in_section(value, number_format, section)
+
+
+@functools.lru_cache(maxsize=256)
+def _sections(number_format: str) -> list[Section]:
+    """Worked out once for each format, and not for each cell."""
+    return [taken_apart(text) for text in sections_of(number_format)]
 
 
 def _in_section(value: float, number_format: str, section: Section) -> Any:

@@ -147,10 +147,13 @@ class _JsonTarget(_TextTarget):
 class _ExcelTarget:
     def __init__(self, path: Path, columns: Sequence[str], header: Sequence[str]) -> None:
         import openpyxl  # a part of the extra `cli`, and slow to import
+        from openpyxl.cell import WriteOnlyCell
+        from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 
         with path.open("wb"):
             pass  # what it raises is better told now
         self._path, self._columns = path, columns
+        self._new_cell, self._illegal = WriteOnlyCell, ILLEGAL_CHARACTERS_RE
         self._book: Any = openpyxl.Workbook(write_only=True)
         self._sheet: Any = self._book.create_sheet("To mend")
         self._sheet.append([self._cell(name) for name in header])
@@ -169,21 +172,18 @@ class _ExcelTarget:
         self._book.save(self._path)
 
     def _cell(self, value: Any) -> Any:
-        from openpyxl.cell import WriteOnlyCell
-        from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
-
         if isinstance(value, Percent):
-            new: Any = WriteOnlyCell(self._sheet, value=float(value) / 100)
+            new: Any = self._new_cell(self._sheet, value=float(value) / 100)
             new.number_format = "0.00%"
         elif isinstance(value, str):
-            new = WriteOnlyCell(self._sheet, value=ILLEGAL_CHARACTERS_RE.sub("", value))
+            new = self._new_cell(self._sheet, value=self._illegal.sub("", value))
             new.data_type = "s"  # a text that begins with = is no formula
             new.number_format = "@"
         else:
             # A date is written as text: in a cell with the format of a date, a number would become one again.
             is_plain = value is None or isinstance(value, int | float | Decimal)
             plain: Any = value if is_plain else str(_text(value)).strip('"')
-            new = WriteOnlyCell(self._sheet, value=plain)
+            new = self._new_cell(self._sheet, value=plain)
         return new
 
 

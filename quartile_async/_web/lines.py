@@ -14,8 +14,6 @@ from .._results import ItemResult, Progress, Summary
 Line: TypeAlias = Mapping[str, Any]
 
 HEARTBEAT: Line = {"type": "heartbeat"}
-LAST = ("summary", "error")
-"""The types of a last line: a stream without one was cut off."""
 
 
 class Form(enum.StrEnum):

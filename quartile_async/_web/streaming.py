@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from .._errors import QuartileError
 from .._results import ItemResult, Tally
 from .._upload import Upload
-from .lines import LAST, Form, Line, Written, form_for, result_line, summary_line
+from .lines import Form, Line, Written, form_for, result_line, summary_line
 from .problems import error_line, problem_of
 from .pump import Pump
 
@@ -174,6 +174,3 @@ def _answer_for(error: Exception) -> Response:
 async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-__all__ = ["LAST", "LineResponse", "lines_of", "seconds_of", "stream_results"]

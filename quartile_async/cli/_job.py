@@ -13,9 +13,10 @@ from rich.console import Console
 
 from .. import ConfigurationError, Resource
 from .._tables.formats import Format
+from .._tables.outputs import check_are_different, is_same, part_of
 from .._tables.results import FIRST_COLUMNS
 from .._tables.values import DecimalMark, PercentScale
-from ..files import ItemFile, ItemFiles, ResultWriter, RetryWriter, part_of, read_items
+from ..files import ItemFile, ItemFiles, ResultWriter, RetryWriter, read_items
 from ._journals import Wish
 from ._words import say
 
@@ -58,11 +59,6 @@ class Outputs:
         """Option -> file."""
         named = {"--results": self.results, "--retry-file": self.retry_file, "--report": self.report}
         return {option: path for option, path in named.items() if path is not None}
-
-    @property
-    def listed(self) -> str:
-        """The files, for people."""
-        return ", ".join(map(str, self.paths.values()))
 
 
 @dataclass(slots=True, frozen=True)
@@ -154,16 +150,9 @@ def check_paths(job: Job) -> None:
         outputs["--results, while it is written,"] = part_of(job.outputs.results)
     if job.outputs.report is not None:
         _check_report(job.outputs.report)
-    for option, path in outputs.items():
-        if any(_same(path, file) for file in job.files):
-            raise ConfigurationError(f"{option} {path} is the input itself. Name another file.")
-    options = list(outputs.items())
-    for place, (option, path) in enumerate(options):
-        for other, other_path in options[place + 1 :]:
-            if _same(path, other_path):
-                raise ConfigurationError(f"{option} and {other} are both {path}. Name two files.")
+    check_are_different(job.files, outputs)
     for other_path in (*job.files, *outputs.values()):
-        if job.journal is not None and _same(job.journal.path, other_path):
+        if job.journal is not None and is_same(job.journal.path, other_path):
             raise ConfigurationError(f"The journal {job.journal.path} would be {other_path} itself. Name another file.")
 
 
@@ -173,10 +162,6 @@ def _check_report(path: Path) -> None:
         raise ConfigurationError(f"--report {path}: a report is written as .html.")
     if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
         raise ConfigurationError(f"--report {path} cannot be written: check that its folder is there, and yours.")
-
-
-def _same(one: Path, other: Path) -> bool:
-    return one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other))
 
 
 @dataclass(slots=True)

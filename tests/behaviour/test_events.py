@@ -107,7 +107,7 @@ async def test_an_upload_tells_of_each_batch_from_its_submit_to_its_end(emulator
         assert event.seconds is not None
         assert 0.01 <= event.seconds < 5.0
     assert all(0.0 < event.seconds < 5.0 for event in heard.only(BatchSubmitted))
-    assert {(event.resource, event.account) for event in heard} == {(MASTERLIST.path, "acme")}  # type: ignore[union-attr]
+    assert {(event.resource, event.account) for event in heard} == {(MASTERLIST.path, "acme")}
 
 
 async def test_each_poll_is_told_of_with_the_servers_word(heard: Heard) -> None:
@@ -144,7 +144,10 @@ async def test_an_end_is_told_of_before_its_results_arrive(emulator: Emulator, h
 
 async def test_items_that_are_refused_are_in_no_batch_that_is_told_of(heard: Heard) -> None:
     refused = item(3)["asin"]
-    refuse = lambda each: "no" if each["asin"] == refused else None  # noqa: E731
+
+    def refuse(each: dict[str, Any]) -> str | None:
+        return "no" if each["asin"] == refused else None
+
     async with Emulator(processing=0.0, refuse=refuse) as emulator, client_for(emulator, on_event=heard) as client:
         await client.upload(MASTERLIST, items(100)).collect()
 
@@ -272,7 +275,7 @@ async def test_events_of_another_account_carry_its_label(emulator: Emulator, hea
         await other.upload(MASTERLIST, items(1)).collect()
 
     assert heard
-    assert {event.account for event in heard} == {"other"}  # type: ignore[union-attr]
+    assert {event.account for event in heard} == {"other"}
     assert heard[0] == TokenRefreshed(account="other", how="login")
 
 

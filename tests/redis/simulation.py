@@ -177,7 +177,7 @@ class Client:
                 self.done += 1
                 self.share.give_back(borrower)
             finally:
-                if not self.share._work.is_over and asyncio.current_task().cancelling() == 0:  # type: ignore[union-attr]
+                if not self.share._work.is_over and asyncio.current_task().cancelling() == 0:
                     self._count(world, -1)
 
     def _count(self, world: World, change: int) -> None:

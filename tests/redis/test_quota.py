@@ -108,8 +108,8 @@ async def test_what_was_given_out_is_told_by_redis_and_keeps_to_the_rate(shares:
     await asyncio.gather(*(admitted(share, 11, times) for share in many))
     rate = Rate(50, 0.5)
     async with client_of(server.url) as client:
-        given = [int(each) / 1e6 for each in await client.lrange(Keys(KEY).all[1], 0, -1)]  # type: ignore[misc]
-        assert int(await client.hget(Keys(KEY).all[0], "admitted")) >= 44  # type: ignore[misc,arg-type]
+        given = [int(each) / 1e6 for each in await client.lrange(Keys(KEY).all[1], 0, -1)]
+        assert int(await client.hget(Keys(KEY).all[0], "admitted")) >= 44
     for first, last in zip(given, itertools.islice(given, rate.burst, None), strict=False):
         assert last - first >= rate.spread - 1e-5
 

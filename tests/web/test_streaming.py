@@ -87,7 +87,7 @@ def test_browsers_get_server_sent_events_and_silence_is_broken_by_heartbeats(
     assert empty == ""
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert answer.headers["cache-control"] == "no-store"
-    kinds = [re.match(r"(event: \w+|: heartbeat)", event)[1] for event in events]  # type: ignore[index]
+    kinds = [re.match(r"(event: \w+|: heartbeat)", event)[1] for event in events]
     assert [kind for kind in kinds if kind != ": heartbeat"] == ["event: result", "event: result", "event: summary"]
     assert json.loads(events[-1].split("data: ")[1])["succeeded"] == 2
 
