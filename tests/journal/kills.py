@@ -76,9 +76,7 @@ def killed_again_and_again(*, items: int, kills: int, seed: int, folder: Path) -
     """
     rng, tale = random.Random(seed), Tale(items)
     with ThreadedEmulator(
-        # Of no long tail: the first copy of a batch that was on the wire when its process was killed could otherwise
-        # end after its second copy and a newer write, and nobody can know that.
-        processing=Lognormal(0.3, 0.25),
+        processing=Lognormal(0.3, 0.6),
         submit_latency=0.02,
         fail=lambda item: "It is gone." if item["asin"].endswith("77") else None,
         faults=[Fault(on="poll", status=502, body="<html>a proxy</html>", share=0.02, times=None)],
@@ -158,9 +156,23 @@ def _check_server(
         assert resent or takes[item["percACoS"]] == 1, "sent twice, and nobody says so"
         if outcome == "succeeded":
             newest[item["asin"], item["countryCode"]] = item["percACoS"]
-    assert {key: item["percACoS"] for key, item in emulator.applied.items()} == newest
+    state = {key: item["percACoS"] for key, item in emulator.applied.items()}
+    assert state == newest, _history(
+        emulator, {key for key in state.keys() | newest if state.get(key) != newest.get(key)}
+    )
     tale.sent_twice = len(emulator.batches) - len({batch.items[0]["percACoS"] for batch in emulator.batches})
     assert tale.sent_twice <= 8 * tale.kills
+
+
+def _history(emulator: ThreadedEmulator, keys: set[tuple[str, str]]) -> str:
+    """What the server did with these keys, in which order."""
+    writes = [
+        (batch.ends_at, f"{key[0]} = {item['percACoS']}, taken at {batch.taken_at:.3f}, orphaned: {batch.orphaned}")
+        for batch in emulator.batches
+        for item in batch.items
+        if (key := (item["asin"], item["countryCode"])) in keys
+    ]
+    return "; ".join(f"at {ended:.3f} {words}" for ended, words in sorted(writes))
 
 
 def main() -> int:
