@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from ._answers import UnusableEndError
 from ._api import Api, TooLargeError, refused_items
@@ -19,15 +19,22 @@ from ._ordering import KeyOrder
 from ._recording import Recorder
 from ._resources import Resource
 from ._results import BatchStatus, ItemResult, Outcome
+from ._unfinished import (
+    MAYBE_SENT,
+    MAYBE_TAKEN,
+    NOT_AGAIN,
+    Results,
+    could_not_be_sent_again,
+    count_tries,
+    delivery_of,
+    left,
+    unknown,
+    with_failures,
+)
 from ._waiting import HOPELESS, BatchGivenUpError, BatchWait
 
 if TYPE_CHECKING:
     from ._traces import BatchTrace, UploadTrace
-
-Results: TypeAlias = list[ItemResult[Any]]
-
-Failures: TypeAlias = dict[int, ItemResult[Any]]
-"""Index -> the last result of an item that has failed."""
 
 LAST_MOMENT = 2.0
 """Seconds that a submit on the wire gets to reveal its batch's id when the upload is left."""
@@ -91,7 +98,7 @@ class BatchRun:
         self._trace: BatchTrace | None = None
         self._pending = [chunk]
         """The parts without results yet; the first one is under way."""
-        self._delivery = _delivery_of(chunk)
+        self._delivery = delivery_of(chunk)
         self._end_is_told = True
         self._older = tools.order.older_writes(chunk.keys)
 
@@ -124,7 +131,7 @@ class BatchRun:
         """A result for each item that has none yet, true at this moment."""
         results: Results = []
         for place, part in enumerate(self._pending):
-            results += left(part, _delivery_of(part) if place else self._delivery)
+            results += left(part, delivery_of(part) if place else self._delivery)
         return results
 
     async def _run_traced(self, part: Chunk) -> None:
@@ -137,7 +144,7 @@ class BatchRun:
                 self._trace.known_as(self._delivery.batch_id, resent=self._delivery.in_doubt)
 
     async def _run_part(self, part: Chunk) -> None:
-        self._delivery = _delivery_of(part)
+        self._delivery = delivery_of(part)
         self._end_is_told = False
         if part.known is not None:
             await self._ask_once_more(part, part.known)
@@ -259,7 +266,7 @@ class BatchRun:
         who = "Refused by the server" if isinstance(error, APIError) else "Not sent"
         results = [self._refusal(part, position, f"{who}: {why}") for position, why in sorted(refused.items())]
         if part.failures:
-            _count_tries(results, part.failures)
+            count_tries(results, part.failures)
         others = part.select([position for position in range(len(part)) if position not in refused])
         await self._replace_first(results, others)
 
@@ -284,7 +291,7 @@ class BatchRun:
 
     async def _finish(self, part: Chunk, results: Results, *, final: bool = True, status: str | None = None) -> None:
         if part.failures:
-            _count_tries(results, part.failures)
+            count_tries(results, part.failures)
         if self._older:
             for result, key in zip(results, part.keys, strict=True):
                 if key in self._older:
@@ -295,7 +302,7 @@ class BatchRun:
             self._tell_end(results, status)
         again = [] if self._send_again is None else self._send_again(part, results)
         if part.failures:
-            results = _with_failures(results, part.failures, could_not_be_sent_again)
+            results = with_failures(results, part.failures, could_not_be_sent_again)
         told = self._keep_others(part, results, again) if again else results
         if len(self._pending) == 1:
             self._settled()
@@ -332,82 +339,3 @@ class BatchRun:
 
     def _labels(self, batch_id: str | None, part: Chunk) -> dict[str, object]:
         return {**self._tools.labels, "batch_id": batch_id, "items": len(part)}
-
-
-def unknown(
-    chunk: Chunk, message: str, *, batch_id: str | None = None, not_sent: bool = False, resent: bool = False
-) -> Results:
-    """An UNKNOWN result for each item of a chunk."""
-    return [
-        ItemResult(index, item, Outcome.UNKNOWN, message, batch_id=batch_id, not_sent=not_sent, resent=resent)
-        for index, item in zip(chunk.indexes, chunk.items, strict=True)
-    ]
-
-
-def _count_tries(results: Results, failures: Failures) -> None:
-    """What is told of an item that has failed before says so, and what became of its earlier tries."""
-    for result in results:
-        failure = failures.get(result.index)
-        if failure is None or result.not_sent:
-            continue
-        result.tries = failure.tries + 1
-        if failure.resent:
-            result.resent = True
-            if result.outcome is Outcome.REJECTED:
-                result.outcome, result.message = Outcome.UNKNOWN, f"{result.message} {MAYBE_TAKEN}"
-
-
-def _with_failures(
-    results: Results, failures: Failures, told: Callable[[ItemResult[Any], str], ItemResult[Any]]
-) -> Results:
-    """The same, but what has failed before, and was not sent again for some reason, is told by its failure."""
-    return [
-        told(failures[result.index], result.message) if result.not_sent and result.index in failures else result
-        for result in results
-    ]
-
-
-def could_not_be_sent_again(failure: ItemResult[Any], why: str) -> ItemResult[Any]:
-    """It has still failed."""
-    return replace(failure, message=f"{failure.message} It could not be sent again: {why}".lstrip())
-
-
-def not_sent_again(failure: ItemResult[Any], why: str = "") -> ItemResult[Any]:
-    """What is known of an item when the upload has ended before it was sent again."""
-    words = f": {failure.message}" if failure.message else "."
-    message = f"The upload ended before this was sent again. It had failed in batch {failure.batch_id}{words}"
-    return replace(failure, outcome=Outcome.UNKNOWN, message=message)
-
-
-def _delivery_of(part: Chunk) -> Delivery:
-    """What is known of a part's earlier tries."""
-    return Delivery(in_doubt=part.in_doubt, batch_id=part.batch_id)
-
-
-def left(part: Chunk, delivery: Delivery | None = None) -> Results:
-    """Results for a part that was left in this state; None: before it was taken up in this run."""
-    results = _left(part, delivery or _delivery_of(part))
-    if part.failures is None:
-        return results
-    _count_tries(results, part.failures)
-    return _with_failures(results, part.failures, not_sent_again)
-
-
-def _left(part: Chunk, delivery: Delivery) -> Results:
-    if part.known is not None:
-        return part.known
-    if delivery.batch_id is not None:
-        message = (
-            f"Submitted in batch {delivery.batch_id}, whose end was not awaited. It may complete: ask for it with "
-            f"client.wait({delivery.batch_id!r})."
-        )
-        return unknown(part, message, batch_id=delivery.batch_id, resent=delivery.in_doubt)
-    if delivery.may_have_arrived:
-        return unknown(part, "The upload was left while this was being submitted; the server may have taken it.")
-    return unknown(part, NOT_SENT, not_sent=True)
-
-
-MAYBE_SENT = "An earlier run ended when it was about to send this, or had; the server may have taken it."
-MAYBE_TAKEN = "But an earlier try, whose answer was lost, may have been taken."
-NOT_AGAIN = "It was not sent again: the resource is not marked idempotent."
-NOT_SENT = "The upload ended before this was sent. It can be sent again."

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, I
 from typing import Any
 
 from ._again import OVERTAKEN, Again, Waiting
-from ._batch import NOT_SENT, Results, left, not_sent_again
 from ._chunking import CHUNK_SIZE, Chunk, Chunker
 from ._ordering import KeyOrder, Ticket
 from ._recording import Recorder
@@ -17,6 +16,7 @@ from ._replay import READ_AGAIN, Known, Replay
 from ._resources import Resource
 from ._results import ItemResult, Outcome
 from ._source import Source
+from ._unfinished import NOT_SENT, Results, left, not_sent_again
 from ._validation import codec_for
 
 CHUNKS_AHEAD = 8

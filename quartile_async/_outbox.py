@@ -6,8 +6,8 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
-from ._batch import Results
 from ._intake import Parcel
+from ._unfinished import Results
 
 if TYPE_CHECKING:
     from ._traces import UploadTrace

@@ -12,11 +12,12 @@ import anyio
 
 from . import _tracing
 from ._again import Again
-from ._batch import BatchRun, BatchTools, Results
+from ._batch import BatchRun, BatchTools
 from ._errors import QuartileError
 from ._intake import Intake, ReadyChunk
 from ._outbox import Outbox
 from ._pacing import Slots
+from ._unfinished import Results
 
 if TYPE_CHECKING:
     from ._traces import EndedBy, Tracer, UploadTrace

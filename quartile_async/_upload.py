@@ -14,11 +14,11 @@ from typing import Any, Generic, Self, TypeVar
 
 import pydantic
 
-from ._batch import Results
 from ._errors import AlreadyStartedError, ConfigurationError
 from ._resources import Resource
 from ._results import ItemResult, Outcome, Progress, Summary, Tally
 from ._supervisor import Supervisor, UploadTools
+from ._unfinished import Results
 
 T = TypeVar("T")
 

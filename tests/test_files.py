@@ -19,7 +19,8 @@ from quartile_async import ConfigurationError, ItemResult, Outcome
 from quartile_async._tables.csv_rows import CsvTable
 from quartile_async._tables.formats import Compression
 from quartile_async._tables.opening import TextFile
-from quartile_async.files import BLOCK, ItemFile, MalformedRow, Reading, ResultWriter, Row, read_items
+from quartile_async._tables.sources import Reading
+from quartile_async.files import BLOCK, ItemFile, MalformedRow, ResultWriter, Row, read_items
 
 HEADER = "asin,countryCode,percACoS"
 REQUIRED = ("asin", "countryCode", "percACoS")

@@ -162,7 +162,7 @@ FLOORS = [
         "_tracing",
     },
     {"_digests", "_journal_rows", "_validation", "_chunking", "_ordering", "_retrying", "_tokens", "_http"},
-    {"_journal_sqlite", "_recording", "_replay", "_matching", "_token_store", "_traffic", "_again"},
+    {"_journal_sqlite", "_recording", "_replay", "_matching", "_token_store", "_traffic", "_again", "_unfinished"},
     {"_credentials", "_journal_thread"},
     {"_auth"},
     {"_transport"},
@@ -182,7 +182,7 @@ FLOORS = [
 TABLE_FLOORS = [
     {"rows", "formats", "headers"},
     {"opening", "values", "results", "number_formats", "outputs"},
-    {"csv_rows", "json_rows", "excel_rows", "retry"},
+    {"csv_rows", "json_rows", "excel_rows", "retry", "sources"},
 ]
 
 

@@ -17,8 +17,8 @@ from .._results import ItemResult
 from .._tables.formats import Compression
 from .._tables.json_rows import JsonLinesTable
 from .._tables.opening import TextFile
+from .._tables.sources import ItemFile, Reading
 from .._upload import Upload
-from ..files import ItemFile, Reading
 from .lines import Line, progress_fields, result_line
 from .problems import error_line
 from .records import GoneError, Known, State, Stored
