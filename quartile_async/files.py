@@ -69,7 +69,7 @@ def read_items(
         required: columns that a table must have, beside those that the resource requires.
         spellings: field -> other names that its column may have, whatever their case, blanks and signs.
         named: column -> field, for columns that have any other name.
-        decimal: the decimal mark; None: what the first 1,000 records tell.
+        decimal: the decimal mark; None: what the numbers of the file tell.
         percent_scale: 1: targets are percent, 100: they are fractions of one; None: percent, and a column that seems to
             be of fractions is an error. Numbers with a percent sign or a percent format are percent in any case.
         encoding: as Python names it; None: UTF-8, or what the first bytes tell.
