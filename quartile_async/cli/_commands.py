@@ -26,9 +26,7 @@ from .. import (
 from .._tables.headers import parsed_map
 from .._tables.values import PercentScale, checked_decimal
 from ._accounts import Account, account_for, advice_on, check_key, complete_profile, settings_for
-from ._demo import run_demo
 from ._dry_run import dry_run
-from ._emulator import run_emulator
 from ._faults import show_traceback
 from ._held import Held
 from ._inputs import Inputs, inputs_of
@@ -341,6 +339,8 @@ def demo(
 
     Example: quartile-async demo --items 5000
     """
+    from ._demo import run_demo  # the other commands need no server
+
     ending = _run(run_demo(items=items, seed=seed, max_in_flight=max_in_flight, as_json=as_json, console=err))
     if ending.interrupted:
         raise typer.Exit(INTERRUPTED)
@@ -361,6 +361,8 @@ def emulator(
 
     Example: quartile-async emulator --port 8080 --processing 0.5
     """
+    from ._emulator import run_emulator  # the other commands need no server
+
     _run(run_emulator(host=host, port=port, seed=seed, processing=processing, fail_share=fail_share))
 
 
