@@ -242,6 +242,11 @@ asyncio.run(main())
 """
 
 
+def _as_from_a_terminal() -> None:
+    """A shell has what it starts in the background ignore Ctrl-C, and so may whatever runs these tests."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.quartile_emulator(processing=60.0)
 @pytest.mark.parametrize("where", ["in a script", "where a loop runs"])
 def test_ctrl_c_ends_it_cleanly_and_the_file_says_what_became_of_each_item(
@@ -257,6 +262,7 @@ def test_ctrl_c_ends_it_cleanly_and_the_file_says_what_became_of_each_item(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=_as_from_a_terminal,
     )
     deadline = time.monotonic() + 20
     while len(quartile_emulator.batches) < 2 and time.monotonic() < deadline:

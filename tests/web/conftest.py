@@ -143,6 +143,11 @@ def state(http: httpx.Client, name: str) -> Mapping[str, Any]:
     return told
 
 
+def done(http: httpx.Client, name: str) -> int:
+    """How many items of an upload have their results; nothing is told of one that has not begun."""
+    return int((state(http, name)["progress"] or {}).get("done", 0))
+
+
 class Worker:
     """An application in a process of its own."""
 

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from quartile_async._web import records
 from quartile_async.emulator import Fault, ThreadedEmulator
 
-from .conftest import Served, application, client, items, served, state, until
+from .conftest import Served, application, client, done, items, served, state, until
 from .test_uploads import begin, indexes, lines
 
 Serve = Callable[[FastAPI], Served]
@@ -72,7 +72,7 @@ def test_an_upload_that_is_removed_ends_its_streams_and_writes_into_no_other(
 ) -> None:
     with client(serve(application(quartile_emulator, folder)).url) as http:
         begin(http, 3_000, "one")
-        until(lambda: state(http, "one")["progress"]["done"] > 0)
+        until(lambda: done(http, "one") > 0)
         shutil.rmtree(path_of(folder, "one"))
         other = [item | {"percACoS": 55.0} for item in items(120)]
         assert http.post("/uploads", json={"id": "one", "items": other}).status_code == 202

@@ -18,7 +18,7 @@ from quartile_async import ConfigurationError
 from quartile_async.emulator import Fault, ThreadedEmulator
 from quartile_async.fastapi import uploads_router
 
-from .conftest import Served, application, client, current_user, items, served, state, until
+from .conftest import Served, application, client, current_user, done, items, served, state, until
 
 Serve = Callable[[FastAPI], Served]
 
@@ -233,7 +233,7 @@ def test_an_application_that_is_started_again_goes_on_with_what_was_under_way(
 ) -> None:
     with served(application(quartile_emulator, folder)) as first, client(first.url) as http:
         begin(http, 3_000, "one")
-        until(lambda: state(http, "one")["progress"]["done"] >= 500)
+        until(lambda: done(http, "one") >= 500)
 
     with served(application(quartile_emulator, folder)) as second, client(second.url) as http:
         results = lines(http, "one")[:-1]

@@ -11,7 +11,7 @@ import pytest
 
 from quartile_async.emulator import ThreadedEmulator
 
-from .conftest import Worker, items, state, until
+from .conftest import Worker, done, items, state, until
 
 pytestmark = pytest.mark.slow
 
@@ -31,8 +31,8 @@ def test_any_worker_answers_for_any_upload_and_a_stop_reaches_the_one_that_runs_
 ) -> None:
     one, other = worker(), worker()
     begin(one.http, 20_000, "one")
-    until(lambda: state(other.http, "one")["state"] == "running" and (state(other.http, "one")["progress"] or {}))
-    until(lambda: state(other.http, "one")["progress"]["done"] > 0)
+    until(lambda: state(other.http, "one")["state"] == "running")
+    until(lambda: done(other.http, "one") > 0)
 
     assert other.http.delete("/uploads/one").json()["state"] in ("stopping", "stopped")
     found = results(other.http, "one")
@@ -50,7 +50,7 @@ def test_a_worker_that_is_killed_loses_nothing_and_exactly_one_of_the_others_goe
     one, *others = worker(), worker(), worker()
     for number in range(3):
         begin(one.http, 3_000, f"upload-{number}")
-    until(lambda: all((state(others[0].http, f"upload-{number}")["progress"] or {}).get("done") for number in range(3)))
+    until(lambda: all(done(others[0].http, f"upload-{number}") for number in range(3)))
 
     one.kill()
     for number in range(3):
@@ -69,7 +69,7 @@ def test_all_workers_killed_and_started_again_go_on(
 ) -> None:
     first = [worker(), worker()]
     begin(first[0].http, 3_000, "one")
-    until(lambda: (state(first[1].http, "one")["progress"] or {}).get("done"))
+    until(lambda: done(first[1].http, "one"))
     for each in first:
         each.kill()
 
