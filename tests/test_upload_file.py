@@ -242,9 +242,8 @@ asyncio.run(main())
 """
 
 
-def _as_from_a_terminal() -> None:
-    """A shell has what it starts in the background ignore Ctrl-C, and so may whatever runs these tests."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+# A shell has what it starts in the background ignore Ctrl-C, and so may whatever runs these tests.
+AS_FROM_A_TERMINAL = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
 
 
 @pytest.mark.quartile_emulator(processing=60.0)
@@ -256,13 +255,12 @@ def test_ctrl_c_ends_it_cleanly_and_the_file_says_what_became_of_each_item(
     if where == "where a loop runs":
         code = BESIDE.format(body="".join(f"    {line}\n" for line in code.splitlines()))
     process = subprocess.Popen(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", AS_FROM_A_TERMINAL + code],
         cwd=catalogue.parent,
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=_as_from_a_terminal,
     )
     deadline = time.monotonic() + 20
     while len(quartile_emulator.batches) < 2 and time.monotonic() < deadline:
