@@ -186,17 +186,6 @@ TABLE_FLOORS = [
 ]
 
 
-def test_every_room_of_the_tables_imports_only_downwards_and_plain_data() -> None:
-    floor_of = {room: floor for floor, rooms in enumerate(TABLE_FLOORS) for room in rooms}
-    folder = ROOT / "quartile_async" / "_tables"
-    assert {file.stem for file in folder.glob("*.py")} - {"__init__"} == set(floor_of)
-    for room, floor in floor_of.items():
-        text = (folder / f"{room}.py").read_text()
-        for imported in re.findall(r"^from \.(\w+) import", text, re.MULTILINE):
-            assert floor_of[imported] < floor, f"{room} imports {imported}"
-        assert set(re.findall(r"^from \.\.(\w+) import", text, re.MULTILINE)) <= {"_errors", "_results"}
-
-
 SHARED_FLOORS = [
     {"scripts", "rate", "work"},
     {"connection"},
@@ -207,20 +196,24 @@ SHARED_FLOORS = [
 ]
 
 
-def test_every_room_of_what_is_shared_imports_only_downwards_and_nothing_of_the_spine() -> None:
-    floor_of = {room: floor for floor, rooms in enumerate(SHARED_FLOORS) for room in rooms}
-    folder = ROOT / "quartile_async" / "_shared"
+@pytest.mark.parametrize(
+    ("annex", "floors", "of_the_house"),
+    [
+        ("_tables", TABLE_FLOORS, {"_errors", "_results"}),
+        ("_shared", SHARED_FLOORS, {"_clock", "_errors", "_token_store", "_tokens"}),
+    ],
+)
+def test_every_room_of_an_annex_imports_only_downwards_and_little_of_the_house(
+    annex: str, floors: list[set[str]], of_the_house: set[str]
+) -> None:
+    floor_of = {room: floor for floor, rooms in enumerate(floors) for room in rooms}
+    folder = ROOT / "quartile_async" / annex
     assert {file.stem for file in folder.glob("*.py")} - {"__init__"} == set(floor_of)
     for room, floor in floor_of.items():
         text = (folder / f"{room}.py").read_text()
         for imported in re.findall(r"^from \.(\w+) import", text, re.MULTILINE):
             assert floor_of[imported] < floor, f"{room} imports {imported}"
-        assert set(re.findall(r"^from \.\.(\w+) import", text, re.MULTILINE)) <= {
-            "_clock",
-            "_errors",
-            "_token_store",
-            "_tokens",
-        }
+        assert set(re.findall(r"^from \.\.(\w+) import", text, re.MULTILINE)) <= of_the_house
 
 
 def test_every_room_of_the_house_imports_only_downwards() -> None:
