@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import stat
 import subprocess
 import sys
@@ -123,6 +124,8 @@ def test_ctrl_c_at_the_password_exits_130_and_nothing_is_sent(home: Home) -> Non
         env=home.environment,
         encoding="utf-8",
         timeout=30,
+        # As in a terminal; whoever runs tests in the background has it ignored, and so would the child.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     child.expect("Password for someone: ")
     child.sendintr()
