@@ -94,7 +94,6 @@ def main() -> int:
 
 async def _soak(options: argparse.Namespace) -> None:
     run = Run(random.Random(options.seed), options.items_per_upload)
-    ends_at = time.monotonic() + options.minutes * 60
     with running_server(options.seed, USERS) as server:
         async with QuartileClient(
             subscription_key=server.subscription_key,
@@ -107,6 +106,7 @@ async def _soak(options: argparse.Namespace) -> None:
             await _wave(run, accounts, server)  # warms up
             first = last = Figures.now()
             print_at = time.monotonic()
+            ends_at = print_at + options.minutes * 60  # the time before is not the client's
             while time.monotonic() < ends_at:
                 await _wave(run, accounts, server)
                 if time.monotonic() >= print_at:
