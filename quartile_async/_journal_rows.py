@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import asdict
 from typing import TypeAlias
 from zlib import crc32
 
 from pydantic import TypeAdapter
 from pydantic_core import from_json, to_json
 
+from ._errors import JournalError
 from ._journal import (
     Ended,
     Intended,
@@ -16,6 +18,7 @@ from ._journal import (
     Record,
     RecordedBatch,
     Stage,
+    Subject,
     Taken,
     Void,
     indexes_of,
@@ -26,6 +29,7 @@ Row: TypeAlias = tuple[str, int, int, str]
 """Kind, number, first and content of a record."""
 
 _SPANS = TypeAdapter(list[int])
+_SUBJECT = TypeAdapter(Subject)
 
 
 def checksum(before: int, at: int, row: Row) -> int:
@@ -52,15 +56,35 @@ def items_read_of(first: int, content: str) -> ItemsRead:
     return ItemsRead(first, *map(base64.b64decode, from_json(content)))
 
 
-def batch_of(number: int, spans: str, taken: str | None, end: str | None) -> RecordedBatch:
-    """A batch, from the contents of its rows; that of the end has the kind of it beside it."""
+def batch_of(
+    number: int, spans: str | bytes, taken: str | bytes | None, kind: str | None, results: bytes
+) -> RecordedBatch:
+    """A batch, from the contents of its rows; `kind` is that of its end, where it has one."""
     batch_id, resent = from_json(taken) if taken is not None else (None, False)
-    kind, content = from_json(end) if end is not None else ("taken" if taken else "intended", "")
     return RecordedBatch(
         number=number,
         indexes=indexes_of(_SPANS.validate_json(spans)),
-        stage=Stage(kind),
+        stage=Stage(kind or ("taken" if taken else "intended")),
         batch_id=batch_id,
         resent=resent,
-        results=content.encode() if content else None,
+        results=results or None,
     )
+
+
+def subject_of(content: str | bytes) -> Subject:
+    """What a journal is about. Raises ValueError where this is no JSON of it."""
+    return _SUBJECT.validate_json(content)
+
+
+def check_subject(journal: object, recorded: Subject, now: Subject) -> None:
+    """Raises JournalError where a journal is about something else; `journal` is its name in the message."""
+    differing = [
+        f"{name} was {before!r} and is now {after!r}"
+        for (name, before), after in zip(asdict(recorded).items(), asdict(now).values(), strict=True)
+        if before != after
+    ]
+    if differing:
+        raise JournalError(
+            f"The journal {journal} is about another upload: {'; '.join(differing)}. Nothing was sent. "
+            "Go on with the same resource, server and account, or name another journal."
+        )

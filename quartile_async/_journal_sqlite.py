@@ -10,18 +10,16 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
-from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from ._errors import JournalError
 from ._journal import Contents, ItemsRead, Record, RecordedBatch, Subject
 from ._journal_path import beside, make_file
-from ._journal_rows import Row, batch_of, checksum, items_read_of, row_of
+from ._journal_rows import Row, batch_of, check_subject, checksum, items_read_of, row_of, subject_of
 
 VERSION = 1
 APPLICATION_ID = 0x51_61_4A_31
@@ -74,8 +72,6 @@ SELECT number,
 FROM records WHERE number > 0 GROUP BY number
 """
 
-_SUBJECT = TypeAdapter(Subject)
-
 
 class JournalFile:
     """The file, for one thread. Every function raises a JournalError that names the file and what to do."""
@@ -116,7 +112,7 @@ class JournalFile:
     def batches_from(self, first: int, number: int) -> list[RecordedBatch]:
         with self._explained():
             rows = self._ask(_BATCHES_FROM, first, number, self._known_batches, PAGE)
-            return [batch_of(*row) for row in rows]
+            return [_batch_of(*row) for row in rows]
 
     def close(self, *, finished: bool = False) -> None:
         with self._explained():
@@ -188,29 +184,17 @@ class JournalFile:
         if self._last_seq == 0:
             raise JournalError(self._damaged("its first record is missing"))
         if subject is not None:
-            self._check_subject(self.subject, subject)
+            check_subject(self._path, self.subject, subject)
 
     @property
     def subject(self) -> Subject:
-        return _SUBJECT.validate_json(self._value("SELECT content FROM records WHERE seq = 1"))
+        return subject_of(self._value("SELECT content FROM records WHERE seq = 1"))
 
     def batches(self) -> Iterator[RecordedBatch]:
         """All that there are, by their number."""
         with self._explained():
             for row in self._ask(_ALL_BATCHES):
-                yield batch_of(*row)
-
-    def _check_subject(self, recorded: Subject, now: Subject) -> None:
-        differing = [
-            f"{name} was {before!r} and is now {after!r}"
-            for (name, before), after in zip(asdict(recorded).items(), asdict(now).values(), strict=True)
-            if before != after
-        ]
-        if differing:
-            raise JournalError(
-                f"The journal {self._path} is about another upload: {'; '.join(differing)}. Nothing was sent. "
-                "Go on with the same resource, server and account, or name another journal."
-            )
+                yield _batch_of(*row)
 
     def _contents(self) -> Contents:
         self._known_seq = self._last_seq
@@ -280,6 +264,11 @@ class JournalFile:
             f"The journal {self._path} is damaged: {how}. {_LEFT} Put a copy from before in its place; or move it away "
             "and upload anew, which sends every item once more."
         )
+
+
+def _batch_of(number: int, spans: str, taken: str | None, end: str | None) -> RecordedBatch:
+    kind, content = (None, "") if end is None else from_json(end)
+    return batch_of(number, spans, taken, kind, content.encode())
 
 
 class _Explained:

@@ -13,12 +13,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ._errors import JournalError
+from ._gathering import Gathering, tell_all
 from ._journal import Contents, ItemsRead, Record, RecordedBatch, Subject
 from ._journal_sqlite import JournalFile
-
-TURNS = 4
-"""Of the event loop, from the first record to the commit. A batch that ends makes way for the next one, whose first
-record comes a few turns after the last one of its own; the two should share a commit."""
 
 
 class FileJournal:
@@ -99,13 +96,13 @@ class _Thread(threading.Thread):
         super().__init__(name="quartile_async journal", daemon=True)
         self.file = file
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._gathering = _Gathering(self._commit)
+        self._gathering = Gathering(self._commit)
         self._failure: BaseException | None = None
 
     def ask(self, call: Callable[[], object]) -> asyncio.Future[Any]:
         self._gathering.commit()
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._put(call, partial(_tell, [future]))
+        self._put(call, partial(tell_all, [future]))
         return future
 
     def write(self, records: Sequence[Record]) -> asyncio.Future[None]:
@@ -145,59 +142,3 @@ class _Thread(threading.Thread):
         except BaseException as error:
             self._failure = error
             raise
-
-
-class _Gathering:
-    """On the event loop: gathers what is written in a few turns of it, and while an earlier commit is under way."""
-
-    def __init__(
-        self, commit: Callable[[list[Record], Callable[[object, BaseException | None], object]], object]
-    ) -> None:
-        self._commit = commit
-        self._records: list[Record] = []
-        self._futures: list[asyncio.Future[None]] = []
-        self._planned: asyncio.Handle | None = None
-        self._under_way = 0
-
-    def add(self, records: Sequence[Record]) -> asyncio.Future[None]:
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._records += records
-        self._futures.append(future)
-        self._plan()
-        return future
-
-    def commit(self) -> None:
-        """Commits what was gathered."""
-        if self._planned is not None:
-            self._planned.cancel()
-            self._planned = None
-        if not self._futures:
-            return
-        self._under_way += 1
-        records, futures, self._records, self._futures = self._records, self._futures, [], []
-        self._commit(records, partial(self._came_back, futures))
-
-    def _plan(self) -> None:
-        if self._futures and self._planned is None and not self._under_way:
-            self._commit_after(TURNS)
-
-    def _commit_after(self, turns: int) -> None:
-        if turns:
-            self._planned = asyncio.get_running_loop().call_soon(self._commit_after, turns - 1)
-        else:
-            self.commit()
-
-    def _came_back(self, futures: list[asyncio.Future[None]], result: object, failure: BaseException | None) -> None:
-        self._under_way -= 1
-        _tell(futures, result, failure)
-        self._plan()
-
-
-def _tell(futures: Sequence[asyncio.Future[Any]], result: object, failure: BaseException | None) -> None:
-    for future in futures:
-        if future.done():  # whoever waited was cancelled
-            continue
-        if failure is not None:
-            future.set_exception(failure)
-        else:
-            future.set_result(result)
