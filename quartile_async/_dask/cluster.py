@@ -1,0 +1,102 @@
+"""Chains of parts as tasks of a Dask cluster; what they return is small, and all that goes through its scheduler."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .job import Job
+from .parts import Part
+from .results import PartEnd
+from .task import run_chain
+
+
+@dataclass(slots=True, frozen=True)
+class ChainEnd:
+    """How the task of a chain ended.
+
+    Attributes:
+        chain: the numbers of its parts.
+        ends: what became of them; None where the task itself did not come to its end.
+        error: why not.
+        workers_died: whether that is because the workers died that had it.
+    """
+
+    chain: tuple[int, ...]
+    ends: Sequence[PartEnd] | None = None
+    error: str = ""
+    workers_died: bool = False
+
+
+class Cluster:
+    """The tasks of one run.
+
+    Args:
+        client: a `distributed.Client`.
+        job: what the workers are told.
+        parts: all of them, by number.
+        partition_of: gives what a task is given to get at the content of a part, where it is one of a collection.
+    """
+
+    def __init__(
+        self, client: Any, job: Job, parts: Sequence[Part], partition_of: Callable[[Part], Any] | None
+    ) -> None:
+        self._client = client
+        self._job = job
+        self._parts = parts
+        self._partition_of = partition_of
+        self._running: dict[Any, tuple[int, ...]] = {}
+        self._ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._submitted = 0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no task is under way, and the end of each was taken."""
+        return not self._running
+
+    def submit(self, chain: tuple[int, ...]) -> None:
+        """Has a worker upload these parts, in this order."""
+        import dask
+
+        parts = [self._parts[number] for number in chain]
+        data = [] if self._partition_of is None else [self._partition_of(part) for part in parts]
+        name = f"quartile-upload-{self._job.run}-{chain[0]}-{self._submitted}"
+        task = dask.delayed(run_chain, pure=False)(self._job, parts, *data, dask_key_name=name)
+        # The first ones first, as far as others of that cluster let them.
+        future = self._client.compute(task, priority=-self._submitted)
+        self._submitted += 1
+        self._running[future] = chain
+        future.add_done_callback(self._ended.put)
+
+    def take_ended(self) -> list[ChainEnd]:
+        """The tasks that have ended since this was asked last."""
+        ends = []
+        while True:
+            try:
+                future = self._ended.get_nowait()
+            except queue.Empty:
+                return ends
+            if (chain := self._running.pop(future, None)) is not None:
+                ends.append(_end_of(chain, future))
+
+    def cancel(self) -> None:
+        """Gives up what has not ended; what runs in a worker's thread ends by what it hears from Redis."""
+        for future in self._running:
+            future.cancel()
+        self._running.clear()
+
+
+def _end_of(chain: tuple[int, ...], future: Any) -> ChainEnd:
+    from distributed import KilledWorker
+
+    match future.status:
+        case "finished":
+            return ChainEnd(chain, future.result())
+        case "error":
+            error = future.exception()
+            return ChainEnd(
+                chain, error=f"{type(error).__name__}: {error}", workers_died=isinstance(error, KilledWorker)
+            )
+    return ChainEnd(chain, error=f"Dask has {future.status} it: its scheduler may be gone, or the client was closed.")

@@ -1,0 +1,159 @@
+"""What every worker is told of a run, and where it gets the secrets that are not told."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit, urlunsplit
+
+from .._client import Auth, QuartileClient, settings_from_env
+from .._errors import ConfigurationError
+from .._resources import Resource
+from .._results import ItemResult
+from .._shared.connection import described
+from .._shared.quota import RedisQuota, quota_from_env
+
+Credentials: TypeAlias = Callable[[str | None], Auth]
+"""Gives the `auth` of an account; it is called on the workers."""
+
+REDIS_URL = "QUARTILE_REDIS_URL"
+
+SECRET = ("subscription_key", "auth")
+OF_THE_RUN = ("quota", "account", "ssl_context", "on_event")
+WHERE = {
+    "subscription_key": "QUARTILE_SUBSCRIPTION_KEY",
+    "auth": "QUARTILE_ACCESS_TOKEN, or QUARTILE_USERNAME and QUARTILE_PASSWORD; or give credentials=..., a function "
+    "that gets them on the worker",
+}
+INSTEAD = {
+    "quota": "the workers share one on the journal's Redis: give rate=... and max_in_flight=...",
+    "account": "give (account, file) pairs",
+    "ssl_context": "it cannot be sent to workers: have the workers' machines trust the certificate",
+    "on_event": "it would be called on the workers: use OpenTelemetry there, or `progress` here",
+}
+
+
+@dataclass(slots=True, frozen=True)
+class Address:
+    """Where Redis is, without its password: this travels to the workers, and is seen on the dashboard.
+
+    Attributes:
+        url: the address.
+        has_secret: whether there is a password, which the workers take from QUARTILE_REDIS_URL.
+    """
+
+    url: str
+    has_secret: bool
+
+    def __call__(self) -> str:
+        """The address to use, on a worker.
+
+        Raises:
+            ConfigurationError: the environment has no such address.
+        """
+        if not self.has_secret:
+            return self.url
+        found = os.environ.get(REDIS_URL, "")
+        if described(found) != described(self.url):
+            has = f"there it is {described(found)}" if found else "there it is not set"
+            raise ConfigurationError(
+                f"The address of Redis has a password, which is not sent to workers: set {REDIS_URL} in the "
+                f"environment of each worker to the same address, {described(self.url)} ({has})."
+            )
+        return found
+
+
+def address_of(url: str) -> Address:
+    """What workers are told of it."""
+    parts = urlsplit(url)
+    where = parts.netloc.rpartition("@")[2]
+    has_secret = where != parts.netloc or "password=" in parts.query
+    return Address(described(url), has_secret=True) if has_secret else Address(urlunsplit(parts), has_secret=False)
+
+
+@dataclass(slots=True, frozen=True)
+class Job:
+    """A run, as its workers are told of it. It has no secret.
+
+    Attributes:
+        name: of the journal, and of all runs that go on with it.
+        run: of this one.
+        address: gives the URL of Redis, on the worker.
+        resource: where the items go.
+        options: of the client.
+        credentials: gives each account's `auth`; None: what the environment says.
+        rate: of the quota that all workers share; None: what the environment says.
+        max_in_flight: batches under way, over all workers.
+        lease: seconds after which a worker that gives no sign of life counts as dead.
+        retry, max_item_tries: as for `QuartileClient.upload`.
+        durability: what is asked of Redis; see `RedisJournal`.
+    """
+
+    name: str
+    run: str
+    address: Address
+    resource: Resource[Any]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    credentials: Credentials | None = None
+    rate: str | None = None
+    max_in_flight: int = 64
+    lease: float = 15.0
+    retry: Callable[[ItemResult[Any]], bool | float | None] | None = None
+    max_item_tries: int = 3
+    durability: str = "aof"
+
+    def client_for(self, account: str | None) -> QuartileClient:
+        """A client for one account, with the worker's own secrets.
+
+        Raises:
+            ConfigurationError: the worker's environment lacks something, or a setting cannot be used.
+        """
+        options: dict[str, Any] = {**self.options, "account": account, "max_in_flight": self.max_in_flight}
+        options["quota"] = self._quota()
+        if self.credentials is not None:
+            options["auth"] = self.credentials(account)
+        try:
+            return QuartileClient(**(settings_from_env(os.environ, given=options) | options))
+        except ConfigurationError as error:
+            raise ConfigurationError(f"On a worker: {error}") from None
+
+    def _quota(self) -> RedisQuota:
+        said = {REDIS_URL: self.address(), "QUARTILE_REDIS_MAX_IN_FLIGHT": str(self.max_in_flight)}
+        if self.rate is not None:
+            said["QUARTILE_REDIS_RATE"] = self.rate
+        return quota_from_env({**os.environ, **said})
+
+
+def checked_options(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The client's options, where they may travel.
+
+    Raises:
+        ConfigurationError: one of them is a secret, or cannot be used on workers.
+    """
+    for name in SECRET:
+        if name in options:
+            raise ConfigurationError(
+                f"{name}=... would travel through Dask's scheduler, and is not sent. Set it in the environment of "
+                f"each worker: {WHERE[name]}."
+            )
+    for name in OF_THE_RUN:
+        if name in options:
+            raise ConfigurationError(f"{name}=... cannot be used here: {INSTEAD[name]}.")
+    # Here, and not on the first worker: a client says what it thinks of its settings when it is made.
+    QuartileClient(subscription_key="checked", auth="checked", **options)
+    return options
+
+
+def check_travels(**what: object) -> None:
+    """Raises ConfigurationError where something cannot be sent to workers."""
+    for name, value in what.items():
+        try:
+            pickle.dumps(value)
+        except Exception as error:  # noqa: BLE001  # whatever the value's own class raises
+            raise ConfigurationError(
+                f"{name}={value!r} cannot be sent to workers ({type(error).__name__}: {error}). Use functions and "
+                "classes of a module that workers can import."
+            ) from None

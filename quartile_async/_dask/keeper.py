@@ -1,0 +1,83 @@
+"""Keeps a run alive: the caller's signs of life, its word to the workers, and what they tell of their parts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic_core import from_json
+
+from .._errors import JournalError, QuartileError
+from .channel import CallerEnd, Word
+
+BEAT = 1.0
+"""Seconds between two signs of life."""
+
+
+class Keeper:
+    """Runs on the event loop of the caller's thread for Redis, from `begin` to `end`.
+
+    Attributes:
+        told: by part, what was told of it last.
+        broken: what has ended the run from here; None as long as nothing has.
+    """
+
+    def __init__(self, channel: CallerEnd, name: str, lease: float) -> None:
+        self._channel = channel
+        self._name = name
+        self._lease = lease
+        self._word = Word.GO_ON
+        self._said = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self.told: Mapping[int, Mapping[str, Any]] = {}
+        self.broken: QuartileError | None = None
+
+    async def begin(self) -> None:
+        """Begins the run, once an earlier one is over.
+
+        Raises:
+            JournalError: another caller is alive.
+        """
+        clock = asyncio.get_running_loop().time
+        waits_until = clock() + 1.5 * self._lease
+        while (wait := await self._channel.begin()) > 0.0:
+            if clock() >= waits_until:
+                raise JournalError(
+                    f"The upload {self._name!r} is under way, from another call that is alive. Wait for its end, or "
+                    "stop it; or name another journal."
+                )
+            await asyncio.sleep(min(wait, BEAT))
+        self._task = asyncio.get_running_loop().create_task(self._keep(), name="quartile_async run")
+
+    async def say(self, word: Word) -> None:
+        """Tells the workers, at once."""
+        self._word = word
+        self._said.set()
+
+    async def end(self) -> None:
+        """The run is over: the next one of its name may begin."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        if self.broken is None:
+            await self._channel.keep(Word.OVER)
+            await self._channel.forget()
+
+    async def _keep(self) -> None:
+        try:
+            while True:
+                self._said.clear()
+                if not await self._channel.keep(self._word):
+                    raise JournalError(
+                        f"The upload {self._name!r} has been taken over by another call, or Redis has lost what it "
+                        "knew of it. What is in flight is left to the workers' journals. Call the same again to go on."
+                    )
+                told = await self._channel.progress()
+                self.told = {part: from_json(content) for part, content in told.items()}
+                try:
+                    await asyncio.wait_for(self._said.wait(), BEAT)
+                except TimeoutError:
+                    continue
+        except QuartileError as error:
+            self.broken = error

@@ -1,0 +1,293 @@
+"""The caller's side of a distributed upload: parts are handed to workers, and results taken from Redis as they come."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, fields
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from .._errors import AlreadyStartedError
+from .._results import Outcome, Tally
+from .._shared.connection import Link
+from .blocks import unpacked
+from .channel import CallerEnd, Word
+from .cluster import ChainEnd, Cluster
+from .job import Job
+from .keeper import Keeper
+from .parts import Part
+from .plan import Plan
+from .results import PartEnd, PartItemResult, PartsFailedError, PartsProgress, PartsSummary, PartState
+from .seen import Sieve
+
+logger = logging.getLogger("quartile_async")
+
+LOOK = 0.25
+"""Seconds for which results are waited for, before it is looked whether tasks have ended."""
+
+LEAVING = 15.0
+"""Seconds that workers get to end, when the upload is left."""
+
+IN_VAIN = 3
+"""How often a chain whose workers died may be run again without a new result: it may be what kills them."""
+
+HOPELESS = ("QuotaExceededError", "PermissionDeniedError", "SharedQuotaError")
+OF_AN_ACCOUNT = "AuthenticationError"
+"""Errors after which other parts would fare no better; the latter, where they have the same account."""
+
+
+@dataclass(slots=True)
+class Deaths:
+    """How often a chain was run again without a new result, and how many there were the last time."""
+
+    in_vain: int = 0
+    known: int = -1
+
+
+@dataclass(slots=True, frozen=True)
+class Planned:
+    """A plan, and what gives a task the content of a part that is one of a collection; None: the parts are of files."""
+
+    plan: Plan
+    partition_of: Callable[[Part], Any] | None = None
+
+
+Planner: TypeAlias = Callable[[BlockingPortal, CallerEnd], Planned]
+"""Gives the plan that an earlier run has kept, or makes one and keeps it."""
+
+
+class DaskUpload:
+    """Items on their way by the workers of a cluster, and their results as they come.
+
+    Made by `quartile_async.dask.upload`; it starts when it is first iterated, and only once. Iterating gives each
+    item's `PartItemResult`, in no promised order; it raises:
+        PartsFailedError: after all results that there are, where parts have ended by an error.
+        JournalError: another call has taken the upload over, or Redis is away for too long.
+
+    What a loop over it leaves early, by `break` or an error, is stopped on all workers within seconds; the same call
+    goes on with it.
+    """
+
+    def __init__(self, job: Job, url: str, client: Any, plan: Planner) -> None:
+        self._job = job
+        self._url = url
+        self._client = client
+        self._planner = plan
+        self._parts: tuple[Part, ...] = ()
+        self._ends: dict[int, PartEnd] = {}
+        self._sieve = Sieve()
+        self._tally = Tally()
+        self._deaths: dict[tuple[int, ...], Deaths] = {}
+        self._told: Mapping[int, Mapping[str, Any]] = {}
+        self._tell_all: Callable[[Word], object] = lambda word: None
+        self._stopped = False
+        self._started_at: float | None = None
+        self._ended_at: float | None = None
+        self._iteration: Generator[PartItemResult] | None = None
+
+    def __repr__(self) -> str:
+        state = "not started" if self._started_at is None else "running" if self._ended_at is None else "ended"
+        return f"<DaskUpload {self._job.name!r}, {state}, {len(self._parts)} parts, {self._tally.items} done>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leaves the upload: the workers end what they do within seconds."""
+        if self._iteration is not None:
+            self._iteration.close()
+
+    def stop(self) -> None:
+        """Has the workers submit no more; what is in flight is finished, and the iteration then ends normally.
+
+        It can be called from any thread, and from a signal handler.
+        """
+        self._stopped = True
+        self._tell_all(Word.STOP)
+
+    def __iter__(self) -> Generator[PartItemResult]:
+        if self._iteration is not None:
+            raise AlreadyStartedError("This upload was started already. Call quartile_async.dask.upload(...) again.")
+        self._iteration = self._iterate()
+        return self._iteration
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Into what the input was divided, by the parts' numbers; none before it was."""
+        return self._parts
+
+    @property
+    def unaccounted(self) -> list[PartItemResult]:
+        """What is known of items that were read and got no result, of parts that were stopped or have failed."""
+        return self._sieve.unaccounted
+
+    @property
+    def progress(self) -> PartsProgress:
+        """Counts up to this moment; what was read and submitted, as the workers told it a second or two ago."""
+        tally, seconds, told = self._tally, self._seconds, list(self._told.values())
+        done = tally.items
+        rate = done / seconds if seconds > 0.0 else 0.0
+        ended = len(self._ends)
+        # As far as the parts are alike.
+        left = done / ended * (len(self._parts) - ended) if ended else None
+        return PartsProgress(
+            read=sum(each.get("read", 0) for each in told),
+            done=done,
+            succeeded=tally.counts[Outcome.SUCCEEDED],
+            failed=tally.counts[Outcome.FAILED],
+            rejected=tally.counts[Outcome.REJECTED],
+            unknown=tally.counts[Outcome.UNKNOWN],
+            batches_submitted=sum(each.get("batches_submitted", 0) for each in told),
+            batches_finished=sum(each.get("batches_finished", 0) for each in told),
+            in_flight=sum(each.get("in_flight", 0) for each in told) if self._ended_at is None else 0,
+            rate=rate,
+            time_left=left / rate if left is not None and rate > 0.0 else None,
+            foreign_rows=sum(each.get("foreign_rows", 0) for each in told),
+            parts=len(self._parts),
+            parts_ended=ended,
+        )
+
+    @property
+    def summary(self) -> PartsSummary:
+        """What the run has come to; complete once it has ended."""
+        ends = tuple(self._ends.get(part.number, PartEnd(part.number, PartState.NOT_BEGUN)) for part in self._parts)
+        summary = self._tally.summary(batches=sum(end.batches for end in ends), seconds=self._seconds)
+        return PartsSummary(**{each.name: getattr(summary, each.name) for each in fields(summary)}, parts=ends)
+
+    @property
+    def _seconds(self) -> float:
+        if self._started_at is None:
+            return 0.0
+        return (time.monotonic() if self._ended_at is None else self._ended_at) - self._started_at
+
+    # ----------------------------------------------------------------------------------------------------------------
+
+    def _iterate(self) -> Generator[PartItemResult]:
+        self._started_at = time.monotonic()
+        try:
+            with start_blocking_portal() as portal:
+                yield from self._counted(self._run(portal))
+        finally:
+            self._ended_at = time.monotonic()
+        if failed := [end for end in self._ends.values() if end.state is PartState.FAILED]:
+            raise self._failure(failed)
+
+    def _counted(self, results: Generator[PartItemResult]) -> Generator[PartItemResult]:
+        with closing(results):
+            for result in results:
+                self._tally.add((result,))
+                yield result
+
+    def _run(self, portal: BlockingPortal) -> Generator[PartItemResult]:
+        link = portal.call(Link, self._url)
+        channel = CallerEnd(link, self._job.name, self._job.run, self._job.lease)
+        keeper = Keeper(channel, self._job.name, self._job.lease)
+        try:
+            portal.call(keeper.begin)
+            self._tell_all = lambda word: portal.start_task_soon(keeper.say, word)
+            try:
+                yield from self._with_workers(portal, channel, keeper)
+            finally:
+                self._tell_all = lambda word: None
+                portal.call(keeper.end)
+        finally:
+            portal.call(link.aclose)
+
+    def _with_workers(self, portal: BlockingPortal, channel: CallerEnd, keeper: Keeper) -> Generator[PartItemResult]:
+        planned = self._planner(portal, channel)
+        self._parts = planned.plan.parts
+        cluster = Cluster(self._client, self._job, self._parts, planned.partition_of)
+        if self._stopped:
+            return
+        for chain in planned.plan.chains:
+            cluster.submit(chain)
+        try:
+            while not cluster.is_idle:
+                # Read behind the ends that are known: what these parts have told is there, then.
+                ended = cluster.take_ended()
+                yield from self._read(portal, channel)
+                self._told = keeper.told
+                if keeper.broken is not None:
+                    raise keeper.broken
+                for end in ended:
+                    yield from self._after(end, cluster)
+            for part in self._parts:  # of those that have not come to their end
+                yield from self._sieve.kept_back(part.number)
+        finally:
+            if not cluster.is_idle:
+                self._leave(portal, keeper, cluster)
+
+    def _read(self, portal: BlockingPortal, channel: CallerEnd) -> Iterator[PartItemResult]:
+        for content in portal.call(channel.blocks, LOOK):
+            block = unpacked(content)
+            if block.accounted:
+                yield from self._sieve.pass_through(block.part, block.results)
+            else:
+                self._sieve.note_unaccounted(block.part, block.results)
+        portal.call(channel.make_room)
+
+    def _after(self, end: ChainEnd, cluster: Cluster) -> Iterator[PartItemResult]:
+        """What follows from the end of a task."""
+        if end.ends is None:
+            if not end.workers_died or self._died_in_vain(end.chain):
+                self._has_failed(end)
+            elif not self._stopped:
+                cluster.submit(end.chain)
+            return
+        for part in end.ends:
+            self._ends[part.part] = part
+            if part.state is PartState.FINISHED and self._sieve.known(part.part) < part.read:
+                # Redis has lost results, as by a restart without its last second. The part's journal tells them again.
+                logger.warning("Part %d: results were lost on their way; it is run again.", part.part)
+                if not self._died_in_vain(end.chain):
+                    del self._ends[part.part]
+                    cluster.submit(end.chain)
+                    return
+            if part.state is PartState.FINISHED:
+                yield from self._sieve.kept_back(part.part)
+            elif ends_all(part.error, has_accounts=any(each.account for each in self._parts)):
+                self.stop()
+
+    def _died_in_vain(self, chain: tuple[int, ...]) -> bool:
+        """Whether a chain is not to be run again: it came no further the last times."""
+        known = sum(map(self._sieve.known, chain))
+        deaths = self._deaths.setdefault(chain, Deaths())
+        deaths.in_vain = deaths.in_vain + 1 if known == deaths.known else 1
+        deaths.known = known
+        return deaths.in_vain > IN_VAIN
+
+    def _has_failed(self, end: ChainEnd) -> None:
+        for number in end.chain:
+            if number not in self._ends:
+                self._ends[number] = PartEnd(number, PartState.FAILED, error=end.error)
+
+    def _leave(self, portal: BlockingPortal, keeper: Keeper, cluster: Cluster) -> None:
+        """The workers end at once; what they have in flight stands in their journals."""
+        portal.call(keeper.say, Word.LEAVE)
+        gives_up_at = time.monotonic() + LEAVING
+        while not cluster.is_idle and time.monotonic() < gives_up_at and keeper.broken is None:
+            for end in cluster.take_ended():
+                self._ends |= {part.part: part for part in end.ends or ()}
+            time.sleep(LOOK / 5)
+        cluster.cancel()
+
+    def _failure(self, ends: list[PartEnd]) -> PartsFailedError:
+        error = PartsFailedError(sorted(ends, key=lambda end: end.part), len(self._parts))
+        error.unaccounted = list(self.unaccounted)
+        return error
+
+
+def ends_all(error: str, *, has_accounts: bool) -> bool:
+    """Whether after an error, told with the name of its class before it, other parts would fare no better."""
+    name = error.partition(":")[0]
+    return name in HOPELESS or (name == OF_AN_ACCOUNT and not has_accounts)

@@ -1,0 +1,93 @@
+"""What travels to workers has no secret, and workers say clearly what they miss."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import pytest
+
+from quartile_async import MASTERLIST, ConfigurationError
+from quartile_async._dask.job import REDIS_URL, Address, Job, address_of, check_travels, checked_options
+
+
+@pytest.mark.parametrize(
+    ("url", "travels", "has_secret"),
+    [
+        ("redis://localhost:6379/0", "redis://localhost:6379/0", False),
+        ("redis://:hidden@localhost:6379/1", "redis://localhost:6379/1", True),
+        ("rediss://me:hidden@redis.example:6380", "rediss://redis.example:6380", True),
+        ("redis://localhost:6379/0?password=hidden", "redis://localhost:6379/0", True),
+        ("redis://localhost:6379/0?health_check_interval=5", "redis://localhost:6379/0?health_check_interval=5", False),
+    ],
+)
+def test_a_password_of_redis_does_not_travel(url: str, travels: str, has_secret: bool) -> None:
+    address = address_of(url)
+
+    assert address == Address(travels, has_secret)
+    assert b"hidden" not in pickle.dumps(address)
+
+
+def test_a_worker_takes_the_address_with_its_password_from_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(REDIS_URL, "redis://:hidden@localhost:6379/1")
+
+    assert address_of("redis://:hidden@localhost:6379/1")() == "redis://:hidden@localhost:6379/1"
+    assert address_of("redis://other:6379/1")() == "redis://other:6379/1"
+
+
+@pytest.mark.parametrize("there", [None, "redis://:hidden@elsewhere:6379/1"])
+def test_a_worker_without_the_address_says_what_to_set(monkeypatch: pytest.MonkeyPatch, there: str | None) -> None:
+    monkeypatch.delenv(REDIS_URL, raising=False)
+    if there is not None:
+        monkeypatch.setenv(REDIS_URL, there)
+
+    with pytest.raises(ConfigurationError, match=f"set {REDIS_URL} in the environment of each worker") as caught:
+        address_of("redis://:hidden@localhost:6379/1")()
+
+    assert "hidden" not in str(caught.value)
+
+
+@pytest.mark.parametrize("options", [{"subscription_key": "hidden"}, {"auth": "hidden"}])
+def test_secrets_are_refused_with_where_to_put_them(options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match="in the environment of each worker: QUARTILE_") as caught:
+        checked_options(options)
+
+    assert "hidden" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["quota", "account", "ssl_context", "on_event"])
+def test_what_cannot_be_used_on_workers_is_refused_with_what_to_use(name: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{name}=... cannot be used here: ."):
+        checked_options({name: None})
+
+
+@pytest.mark.parametrize("options", [{"max_tries": 0}, {"base_url": "http://elsewhere.example"}])
+def test_a_setting_that_cannot_be_used_is_refused_before_anything_travels(options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError):
+        checked_options(options)
+
+
+def test_what_cannot_be_sent_to_workers_is_refused_with_its_name() -> None:
+    check_travels(resource=MASTERLIST)
+
+    with pytest.raises(ConfigurationError, match=r"^credentials=.* cannot be sent to workers"):
+        check_travels(credentials=lambda account: "a token")
+
+
+def test_a_job_has_the_workers_own_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUARTILE_SUBSCRIPTION_KEY", "the-workers-key")
+    monkeypatch.setenv("QUARTILE_ACCESS_TOKEN", "its-token")
+    job = Job("a name", "a run", address_of("redis://localhost:1"), MASTERLIST, {"base_url": "https://api.example"})
+
+    client = job.client_for("acme-de")
+
+    assert repr(client).startswith("<QuartileClient for 'acme-de' at https://api.example")
+    assert b"the-workers-key" not in pickle.dumps(job)
+
+
+def test_a_worker_that_lacks_credentials_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("QUARTILE_SUBSCRIPTION_KEY", "QUARTILE_ACCESS_TOKEN", "QUARTILE_USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+
+    with pytest.raises(ConfigurationError, match="On a worker: Set QUARTILE_SUBSCRIPTION_KEY"):
+        Job("a name", "a run", address_of("redis://localhost:1"), MASTERLIST).client_for(None)
