@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import tempfile
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,9 +27,10 @@ from ._tables.headers import MASTERLIST_SPELLINGS, matched_columns
 from ._tables.json_rows import JsonLinesTable, opened_json, with_fields
 from ._tables.opening import text_file
 from ._tables.outputs import check_results_format, part_of
+from ._tables.places import START, Place, Places, places_from
 from ._tables.results import Columns, CsvSink, JsonLinesSink, Sink
 from ._tables.retry import RetryWriter
-from ._tables.rows import MalformedRow, Row
+from ._tables.rows import MalformedRow, RecordIterator, Row
 from ._tables.sources import BLOCK, ItemFile, ItemFiles, Reading, Table
 from ._tables.values import (
     MASTERLIST_VALUES,
@@ -132,8 +133,7 @@ def _marks_of(
     """
     target = next(name for name, clean in MASTERLIST_VALUES.items() if clean is clean_percent)
     evidence = Evidence()
-    records = cast("Generator[Row | MalformedRow]", table.records(reading.renamed, reading.needed))
-    with closing(records):
+    with closing(table.records(reading.renamed, reading.needed)) as records:
         for record in records:
             if isinstance(record, Row):
                 evidence.add(record.get(target))
@@ -186,12 +186,23 @@ class ParquetTable:
 
     described = "Parquet"
 
-    def records(self, renamed: Mapping[str, str], needed: frozenset[str] | None) -> Iterator[Row | MalformedRow]:
+    def records(self, renamed: Mapping[str, str], needed: frozenset[str] | None) -> RecordIterator:
         """The records, with the columns under their new names."""
+        return self.records_from(START, None, renamed, needed)
+
+    @property
+    def can_be_entered(self) -> bool:
+        # DuckDB calls the number of a row so.
+        return not any(name.lower() == "file_row_number" for name in self.header)
+
+    def records_from(
+        self, first: Place, stop: int | None, renamed: Mapping[str, str], needed: frozenset[str] | None
+    ) -> RecordIterator:
+        """The records from a place on, and before that with the number `stop`."""
         import duckdb
 
         header = tuple(renamed.get(name, name) for name in self.header)
-        numbers = itertools.count(1)
+        numbers = itertools.count(first.record + 1)
         with duckdb.connect(config={"threads": 1}) as database:
             try:
                 # A number of single precision has the digits that it is written with.
@@ -199,12 +210,18 @@ class ParquetTable:
                     f"CAST(CAST({name} AS VARCHAR) AS DOUBLE) AS {name}" if kind == "FLOAT" else name
                     for name, kind in self.kinds.items()
                 )
-                found = database.execute(f"SELECT {columns} FROM read_parquet(?)", [_literal(self.path)])  # noqa: S608  # quoted
+                rows = _numbered(first.record, stop)
+                found = database.execute(f"SELECT {columns} FROM read_parquet(?{rows}", [_literal(self.path)])  # noqa: S608  # quoted
                 while block := found.fetchmany(BLOCK):
                     for cells in block:
                         yield Row(zip(header, cells, strict=True), next(numbers))
             except duckdb.Error as error:
                 raise OSError(f"{self.path.name} is damaged or incomplete: {_first_line(error)}") from error
+
+    def places(self, every: int) -> Places:
+        """Where parts of so many records begin; none of them is read for it."""
+        records = self.estimate()
+        return places_from([Place(record) for record in range(every, records, every)], records)
 
     def estimate(self) -> int:
         """How many there are."""
@@ -213,6 +230,14 @@ class ParquetTable:
         with duckdb.connect() as database:
             counted = database.execute("SELECT count(*) FROM read_parquet(?)", [_literal(self.path)]).fetchone()
         return int(counted[0]) if counted else 0
+
+
+def _numbered(first: int, stop: int | None) -> str:
+    """What follows in a query for these rows only: groups of rows that have none of them are not read."""
+    if not first and stop is None:
+        return ")"
+    below = "" if stop is None else f" AND file_row_number < {stop}"
+    return f", file_row_number = true) WHERE file_row_number >= {first}{below}"
 
 
 def _opened_parquet(path: Path) -> ParquetTable:

@@ -12,8 +12,9 @@ from typing import IO, Self
 
 from .._errors import ConfigurationError
 from .headers import listed
-from .opening import REPLACED, TextFile, as_latin, is_text, told_where_it_breaks_off
-from .rows import MalformedRow, Row
+from .opening import REPLACED, MeasuredLines, TextFile, as_latin, is_text, told_where_it_breaks_off
+from .places import START, Place, Places, places_from
+from .rows import MalformedRow, RecordIterator, Row
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 
@@ -44,10 +45,34 @@ class CsvTable:
     def described(self) -> str:
         return f"separated by {DELIMITERS[self.delimiter]}"
 
-    def records(self, renamed: Mapping[str, str], needed: frozenset[str] | None) -> Iterator[Row | MalformedRow]:
+    def records(self, renamed: Mapping[str, str], needed: frozenset[str] | None) -> RecordIterator:
         """The records, with the columns under their new names."""
+        return self.records_from(START, None, renamed, needed)
+
+    @property
+    def can_be_entered(self) -> bool:
+        return self.file.can_be_entered
+
+    def records_from(
+        self, first: Place, stop: int | None, renamed: Mapping[str, str], needed: frozenset[str] | None
+    ) -> RecordIterator:
+        """The records from a place on."""
+        with closing(self.file.open(first.offset)) as file, told_where_it_breaks_off(self.file.path):
+            lines = _Lines(file, first.line)
+            header = tuple(renamed.get(name, name) for name in self.header) if first.offset else ()
+            yield from _records(lines, self.delimiter, renamed, _repairer(self.file, needed), header)
+
+    def places(self, every: int) -> Places:
+        """Where parts of so many records begin. It takes the same reader to tell: a cell may have line breaks."""
+        after, count = list[Place](), 0
         with closing(self.file.open()) as file, told_where_it_breaks_off(self.file.path):
-            yield from _records(file, self.delimiter, renamed, _repairer(self.file, needed))
+            measured = MeasuredLines(file, self.file)
+            lines = _Lines(measured)
+            for count, _ in enumerate(_records(lines, self.delimiter, {}, _as_it_is), 1):
+                if count % every == 0:
+                    offset = measured.offset - self.file.bytes_of(lines.given_back)
+                    after.append(Place(count, offset, lines.number))
+        return places_from(after, count)
 
     def estimate(self) -> int:
         """About how many there are, by the lines."""
@@ -122,14 +147,18 @@ def _repairer(file: TextFile, needed: frozenset[str] | None) -> Repair:
     return repair if file.is_utf_8 else as_it_is
 
 
-class _Lines:
-    """The lines of a file; those of a record that went wrong can be given back."""
+def _as_it_is(header: Sequence[str], cells: Sequence[str]) -> Sequence[str] | None:
+    return cells
 
-    def __init__(self, file: IO[str]) -> None:
+
+class _Lines:
+    """The lines of a file, or those that follow so many; those of a record that went wrong can be given back."""
+
+    def __init__(self, file: Iterator[str], before: int = 0) -> None:
         self._file = file
         self._given_back: deque[str] = deque()
         self._record: list[str] = []
-        self.number = 0
+        self.number = before
 
     def __iter__(self) -> Self:
         return self
@@ -152,6 +181,11 @@ class _Lines:
         """The lines of the record, as they are."""
         return "".join(self._record)
 
+    @property
+    def given_back(self) -> str:
+        """The lines that will be read again."""
+        return "".join(self._given_back)
+
     def give_back_all_but_the_first(self) -> str:
         """Gives the record's first line; the others will be read again."""
         first, *others = self._record
@@ -160,10 +194,11 @@ class _Lines:
         return first
 
 
-def _records(file: IO[str], delimiter: str, renamed: Mapping[str, str], repair: Repair) -> Iterator[Row | MalformedRow]:
-    lines = _Lines(file)
+def _records(
+    lines: _Lines, delimiter: str, renamed: Mapping[str, str], repair: Repair, header: tuple[str, ...] = ()
+) -> RecordIterator:
+    """The records in these lines; where there is no header yet, they begin with it."""
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
-    header: tuple[str, ...] = ()
 
     def malformed(reason: str, text: str, record: str | None = None) -> MalformedRow:
         return MalformedRow(

@@ -13,7 +13,7 @@ from typing import Any
 from .._errors import ConfigurationError
 from .headers import listed
 from .number_formats import shown
-from .rows import MalformedRow, Row
+from .rows import MalformedRow, RecordIterator, Row
 
 
 @dataclass(slots=True)
@@ -32,7 +32,7 @@ class ExcelTable:
         others = f"; not read: {listed(self.others)}" if self.others else ""
         return f"the sheet {self.sheet!r}{others}"
 
-    def records(self, renamed: Mapping[str, str], needed: frozenset[str] | None) -> Iterator[Row | MalformedRow]:
+    def records(self, renamed: Mapping[str, str], needed: frozenset[str] | None) -> RecordIterator:
         """The records, with the columns under their new names. `line` is the row's number in the sheet.
 
         Raises:

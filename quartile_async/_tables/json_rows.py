@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from typing import IO, Any, TypeVar, cast
+from typing import IO, Any, TypeVar
 
 from pydantic_core import from_json, to_json
 
 from .._errors import ConfigurationError
-from .opening import REPLACED, TextFile, told_where_it_breaks_off
-from .rows import MalformedRow, Row
+from .opening import REPLACED, MeasuredLines, TextFile, told_where_it_breaks_off
+from .places import START, Place, Places, places_from
+from .rows import MalformedRow, RecordIterator, Row
 
 LOST = "The record has characters that were lost when it was saved. Write them anew."
 
@@ -31,10 +32,33 @@ class JsonLinesTable:
 
     described = "JSON Lines"
 
-    def records(self, renamed: Mapping[str, str], needed: frozenset[str] | None) -> Iterator[Row | MalformedRow]:
+    def records(self, renamed: Mapping[str, str], needed: frozenset[str] | None) -> RecordIterator:
         """The records, with the fields under their new names."""
+        return self.records_from(START, None, renamed, needed)
+
+    @property
+    def can_be_entered(self) -> bool:
+        return self.file.can_be_entered
+
+    def records_from(
+        self, first: Place, stop: int | None, renamed: Mapping[str, str], needed: frozenset[str] | None
+    ) -> RecordIterator:
+        """The records from a place on."""
+        with closing(self.file.open(first.offset)) as file, told_where_it_breaks_off(self.file.path):
+            yield from _lines(file, renamed, first.line)
+
+    def places(self, every: int) -> Places:
+        """Where parts of so many records begin: each line that is not blank is one."""
+        after, count = list[Place](), 0
         with closing(self.file.open()) as file, told_where_it_breaks_off(self.file.path):
-            yield from _lines(file, renamed)
+            measured = MeasuredLines(file, self.file)
+            for number, text in enumerate(measured, 1):
+                if not text.strip():
+                    continue
+                count += 1
+                if count % every == 0:
+                    after.append(Place(count, measured.offset, number))
+        return places_from(after, count)
 
     def estimate(self) -> int:
         """About how many there are, by the lines."""
@@ -51,7 +75,7 @@ class JsonArrayTable:
 
     described = "a JSON array"
 
-    def records(self, renamed: Mapping[str, str], needed: frozenset[str] | None) -> Iterator[Row | MalformedRow]:
+    def records(self, renamed: Mapping[str, str], needed: frozenset[str] | None) -> RecordIterator:
         """The records, with the fields under their new names.
 
         Raises:
@@ -114,14 +138,14 @@ def with_fields(table: JsonTable) -> JsonTable:
     Raises:
         OSError: it cannot be read.
     """
-    with closing(cast("Generator[Row | MalformedRow]", table.records({}, None))) as records:
+    with closing(table.records({}, None)) as records:
         first = itertools.islice(records, FIRST)
         table.header = tuple(dict.fromkeys(name for record in first if isinstance(record, Row) for name in record))
     return table
 
 
-def _lines(file: IO[str], renamed: Mapping[str, str]) -> Iterator[Row | MalformedRow]:
-    for line, text in enumerate(file, 1):
+def _lines(file: IO[str], renamed: Mapping[str, str], before: int) -> RecordIterator:
+    for line, text in enumerate(file, before + 1):
         if not text.strip():
             continue
         try:

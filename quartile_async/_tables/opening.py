@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import gzip
+import importlib
 import io
 import sys
 import zlib
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, BinaryIO, cast
+from typing import IO, Any, BinaryIO, Self, cast
 
 from .._errors import ConfigurationError
 from .formats import Compression
@@ -41,11 +42,29 @@ class TextFile:
     def is_utf_8(self) -> bool:
         return self.encoding == "utf-8-sig"
 
-    def open(self) -> IO[str]:
-        """Opens it; line breaks are kept as they are."""
+    @property
+    def can_be_entered(self) -> bool:
+        """Whether reading can begin behind any line, and its place be told by the text before it."""
+        return self.compression is Compression.NONE and (self.is_utf_8 or has_one_byte_for_each(self.encoding))
+
+    def open(self, offset: int = 0) -> IO[str]:
+        """Opens it, at so many bytes, where it can be entered; line breaks are kept as they are."""
         errors = "surrogateescape" if self.is_utf_8 else "replace"
         binary = opened(self.path, self.compression)
-        return io.TextIOWrapper(binary, encoding=self.encoding, errors=errors, newline="")
+        if offset:
+            binary.seek(offset)
+        # Behind the beginning, what looks like a BOM is a character.
+        encoding = "utf-8" if offset and self.is_utf_8 else self.encoding
+        return io.TextIOWrapper(binary, encoding=encoding, errors=errors, newline="")
+
+    def bytes_of_bom(self) -> int:
+        """How many bytes stand before the text, of a file that can be entered."""
+        with opened(self.path, self.compression) as file:
+            return len(codecs.BOM_UTF8) if self.is_utf_8 and file.read(3) == codecs.BOM_UTF8 else 0
+
+    def bytes_of(self, text: str) -> int:
+        """How many bytes a text has, in a file that can be entered."""
+        return len(text) if not self.is_utf_8 or text.isascii() else len(text.encode("utf-8", "surrogateescape"))
 
     def open_as_utf_8(self) -> BinaryIO:
         """Opens its bytes, encoded as UTF-8 without a BOM."""
@@ -61,6 +80,27 @@ class TextFile:
         """How often a byte occurs."""
         with opened(self.path, self.compression) as file, told_where_it_breaks_off(self.path):
             return sum(block.count(what) for block in iter(lambda: file.read(BLOCK_OF_BYTES), b""))
+
+
+class MeasuredLines:
+    """The lines of a file that can be entered.
+
+    Attributes:
+        offset: how many bytes of it have been read.
+    """
+
+    def __init__(self, file: IO[str], source: TextFile) -> None:
+        self._file = file
+        self._bytes_of = source.bytes_of
+        self.offset: int = source.bytes_of_bom()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._file)
+        self.offset += self._bytes_of(line)
+        return line
 
 
 class _Recoded:
@@ -117,6 +157,18 @@ def text_file(path: Path, compression: Compression, encoding: str | None) -> Tex
         return TextFile(path, compression, "utf-8-sig" if name == "utf-8" else name)
     with opened(path, compression) as file, told_where_it_breaks_off(path):
         return TextFile(path, compression, encoding_told_by(file.read(4)))
+
+
+def has_one_byte_for_each(encoding: str) -> bool:
+    """Whether each character of an encoding, as Python names it, is one byte, whatever stands before it."""
+    if encoding == "ascii":
+        return True
+    try:
+        codec = importlib.import_module(f"encodings.{encoding.replace('-', '_')}")
+    except ImportError:
+        return False
+    # Python has such a table for the encodings of this kind, and for no others.
+    return len(getattr(codec, "decoding_table", "")) == 256
 
 
 def encoding_told_by(head: bytes) -> str:

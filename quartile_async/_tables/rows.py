@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from typing import Any, Self, TypeAlias
 
 
 class Row(dict[str, Any]):
@@ -64,6 +64,10 @@ class MalformedRow(ValueError):
         self.separated_by: str | None = separated_by
         self.columns: int | None = columns
         self.file: str | None = None
+
+
+RecordIterator: TypeAlias = "Generator[Row | MalformedRow]"
+"""Records of a file, which is open until this is closed."""
 
 
 class Percent(float):

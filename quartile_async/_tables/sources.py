@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 import anyio.to_thread
 
-from .rows import MalformedRow, Row
+from .places import START, Place, is_enterable
+from .rows import MalformedRow, RecordIterator, Row
 from .values import Cleaning, Marks
 
 BLOCK = 1_000
@@ -33,7 +34,7 @@ class Table(Protocol):
         """How it is written, in words."""
         ...
 
-    def records(self, renamed: Mapping[str, str], needed: frozenset[str] | None) -> Iterator[Row | MalformedRow]:
+    def records(self, renamed: Mapping[str, str], needed: frozenset[str] | None) -> RecordIterator:
         """The records; `renamed` has the new names of columns, `needed` those whose cells must be certain."""
         ...
 
@@ -65,6 +66,8 @@ class ItemFile:
 
     Attributes:
         path: the file.
+        table: what reads it.
+        reading: how it is read.
         header: the names of the columns as they stand in the file.
         columns: the names of the fields: the header's, renamed, or those in the first 1,000 records of JSON.
         complete: whether records can have no other fields than those.
@@ -76,11 +79,22 @@ class ItemFile:
         encoding: of text; UTF-8 for all else.
     """
 
-    def __init__(self, path: Path, table: Table, reading: Reading, *, label: str | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        table: Table,
+        reading: Reading,
+        *,
+        label: str | None = None,
+        first: Place = START,
+        stop: int | None = None,
+    ) -> None:
         self.path = path
-        self._table = table
-        self._reading = reading
+        self.table: Table = table
+        self.reading: Reading = reading
         self._label = label
+        self._first = first
+        self._stop = stop
         self.renamed: Mapping[str, str] = reading.renamed
         self.header: tuple[str, ...] = table.header
         self.columns: tuple[str, ...] = tuple(self.renamed.get(name, name) for name in table.header)
@@ -93,7 +107,15 @@ class ItemFile:
 
     def labelled(self, label: str) -> ItemFile:
         """The same file, whose records have this name for it."""
-        return ItemFile(self.path, self._table, self._reading, label=label)
+        return ItemFile(self.path, self.table, self.reading, label=label, first=self._first, stop=self._stop)
+
+    def between(self, first: Place, stop: int | None) -> ItemFile:
+        """The same file, with only the records from this place on, and before that with the number `stop`, from 0.
+
+        They are what they are in the whole: cleaned by what was told from its beginning, with the same lines. A file
+        that cannot be entered in the middle is read from its beginning.
+        """
+        return ItemFile(self.path, self.table, self.reading, label=self._label, first=first, stop=stop)
 
     async def __aiter__(self) -> AsyncIterator[Row | MalformedRow]:
         records = self.records()
@@ -106,21 +128,33 @@ class ItemFile:
 
     def records(self) -> Generator[Row | MalformedRow]:
         """The records, read in the thread that asks for them."""
-        reading = self._reading
+        reading = self.reading
         clean = reading.cleaning.cleaned if reading.cleaning.values else _as_it_is
-        records = self._table.records(reading.renamed, reading.needed)
+        records, skipped, count = self._entered()
         try:
-            for record in records:
+            for record in itertools.islice(records, skipped, count):
                 cleaned = clean(record)
                 if self._label is not None:
                     cleaned.file = self._label
                 yield cleaned
         finally:
-            cast("Generator[Any]", records).close()
+            records.close()
+
+    def _entered(self) -> tuple[RecordIterator, int, int | None]:
+        """Records of the table; how many of them to skip, and before which one to stop."""
+        reading, first, stop = self.reading, self._first, self._stop
+        if is_enterable(self.table):
+            records = self.table.records_from(first, stop, reading.renamed, reading.needed)
+            return records, 0, None if stop is None else stop - first.record
+        return self.table.records(reading.renamed, reading.needed), first.record, stop
 
     async def estimate(self) -> int:
-        """About how many records the file has."""
-        return await anyio.to_thread.run_sync(self._table.estimate)
+        """About how many records there are."""
+        if self._stop is not None:
+            return self._stop - self._first.record
+        if self._first.record:
+            return max(0, await anyio.to_thread.run_sync(self.table.estimate) - self._first.record)
+        return await anyio.to_thread.run_sync(self.table.estimate)
 
 
 def _as_it_is(record: Row | MalformedRow) -> Row | MalformedRow:
