@@ -61,7 +61,7 @@ class TableItems:
             check_columns(table.columns, resource)
 
     async def __aiter__(self) -> AsyncIterator[dict[str, Any]]:
-        blocks = self._blocks()
+        blocks = self.blocks()
         try:
             while (block := await anyio.to_thread.run_sync(next, blocks, None)) is not None:
                 for row in block:
@@ -69,7 +69,8 @@ class TableItems:
         finally:
             blocks.close()
 
-    def _blocks(self) -> Generator[Rows]:
+    def blocks(self) -> Generator[Rows]:
+        """The rows, some at once, read in the thread that asks for them."""
         checked = False
         # Where the resource has a model, it says what becomes of a date or a Decimal; else they have to be JSON.
         plain = _as_json if self._resource.item is None else None

@@ -191,8 +191,16 @@ FLOORS = [
 
 TABLE_FLOORS = [
     {"rows", "formats", "headers"},
-    {"opening", "values", "results", "number_formats", "outputs"},
+    {"places", "opening", "values", "results", "number_formats", "outputs"},
     {"csv_rows", "json_rows", "excel_rows", "retry", "sources"},
+]
+
+
+DASK_FLOORS = [
+    {"chains", "forms", "tasks"},
+    {"inputs", "parts"},
+    {"plan", "ranges", "survey"},
+    {"planning"},
 ]
 
 
@@ -210,6 +218,7 @@ SHARED_FLOORS = [
     ("annex", "floors", "of_the_house"),
     [
         ("_tables", TABLE_FLOORS, {"_errors", "_results"}),
+        ("_dask", DASK_FLOORS, {"_errors", "_frames", "_keys", "_resources", "_validation", "files"}),
         ("_shared", SHARED_FLOORS, {"_clock", "_errors", "_token_store", "_tokens"}),
     ],
 )

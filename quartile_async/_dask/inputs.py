@@ -1,0 +1,119 @@
+"""What can be uploaded: files, files of accounts, or a collection of Dask. Nothing is read here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from .._errors import ConfigurationError
+from .._tables.formats import kind_of
+from ..files import ItemFile
+from .forms import Form, form_of
+
+CAN_BE_GIVEN = (
+    "Give a path, an iterable of paths or of (account, path) pairs, or a bag or a dataframe of Dask. Files are read by "
+    "the workers: put other items into a file that they can open, or into a bag."
+)
+
+
+@dataclass(slots=True, frozen=True)
+class FileInput:
+    """A file, as it was given.
+
+    Attributes:
+        account: whose items it has; None: the client's.
+        path: absolute.
+        form: how it is read, where it was opened before; else None.
+    """
+
+    account: str | None
+    path: str
+    form: Form | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class Files:
+    """Files, in order."""
+
+    files: tuple[FileInput, ...]
+
+
+@dataclass(slots=True, frozen=True)
+class Collection:
+    """A collection of Dask.
+
+    Attributes:
+        kind: "bag" or "dataframe".
+        partitions: each as a Delayed, to be computed where its items are needed.
+    """
+
+    kind: str
+    partitions: tuple[Any, ...]
+
+    def __str__(self) -> str:
+        return f"a {self.kind} of {len(self.partitions)} partitions"
+
+
+Input: TypeAlias = Files | Collection
+
+
+def input_of(given: Any) -> Input:
+    """What was given, as what can be divided.
+
+    Raises:
+        ConfigurationError: it is something else, or a file in no known format; the message says what can be given.
+    """
+    if isinstance(given, str | os.PathLike | ItemFile):
+        return Files((_file_of(None, given),))
+    if hasattr(given, "__dask_graph__"):
+        return _collection_of(given)
+    if (
+        isinstance(given, bytes | Mapping | AsyncIterable)
+        or not isinstance(given, Iterable)
+        or hasattr(given, "columns")
+    ):
+        raise ConfigurationError(f"A {type(given).__name__} cannot be divided into parts. {CAN_BE_GIVEN}")
+    files = tuple(_pair_of(each) for each in given)
+    if not files:
+        raise ConfigurationError(f"No file was given. {CAN_BE_GIVEN}")
+    _check_forms(files)
+    return Files(files)
+
+
+def _pair_of(given: Any) -> FileInput:
+    match given:
+        case str() | os.PathLike() | ItemFile():
+            return _file_of(None, given)
+        case (str() | None as account, str() | os.PathLike() | ItemFile() as path):
+            return _file_of(account, path)
+    raise ConfigurationError(f"{type(given).__name__} is no file. {CAN_BE_GIVEN}")
+
+
+def _file_of(account: str | None, given: Any) -> FileInput:
+    if isinstance(given, ItemFile):
+        return FileInput(account, os.path.abspath(given.path), form_of(given))  # noqa: PTH100  # links stay as they are named
+    path = os.path.abspath(os.fsdecode(given))  # noqa: PTH100  # the same
+    kind_of(Path(path))
+    return FileInput(account, path)
+
+
+def _check_forms(files: tuple[FileInput, ...]) -> None:
+    """Raises ConfigurationError where a file is to be read in two ways."""
+    forms: dict[str, Form | None] = {}
+    for file in files:
+        if forms.setdefault(file.path, file.form) != file.form:
+            raise ConfigurationError(
+                f"{file.path} was given twice, to be read in two ways. Give it in the same way each time."
+            )
+
+
+def _collection_of(given: Any) -> Collection:
+    library, _, rest = type(given).__module__.partition(".")
+    if library == "dask" and rest.startswith("bag.") and hasattr(given, "npartitions"):
+        return Collection("bag", tuple(given.to_delayed()))
+    if getattr(given, "ndim", 0) == 2 and hasattr(given, "columns") and hasattr(given, "to_delayed"):
+        return Collection("dataframe", tuple(given.to_delayed()))
+    raise ConfigurationError(f"A {type(given).__name__} of Dask cannot be uploaded. {CAN_BE_GIVEN}")

@@ -1,0 +1,149 @@
+"""Makes the plan of an upload on a cluster: files are looked at, and keys surveyed, where the items are.
+
+What comes back by way of the scheduler are numbers, and how files are read; never items, keys or their digests.
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import uuid
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from pydantic_core import PydanticSerializationError, to_json
+
+from .._errors import ConfigurationError
+from .._resources import Resource
+from .chains import Link, buckets_for, chains_of
+from .inputs import Collection, Files, Input
+from .parts import Part, Partition, SourceFile, check_is_the_same
+from .plan import Origin, Plan, check_is_the_same_input
+from .ranges import PART_ITEMS, examined, parts_of_files
+from .survey import Survey, forgotten, linked, surveyed
+from .tasks import Call, Tasks, threads_of
+
+MOST_TASKS = 256
+"""Tasks that the scheduler knows of at once; the others wait here."""
+
+logger = logging.getLogger("quartile_async")
+
+
+def planned(
+    given: Input,
+    resource: Resource[Any],
+    client: Any,
+    *,
+    address: Callable[[], str],
+    reading: Mapping[str, Any] | None = None,
+    part_items: int = PART_ITEMS,
+    name: str = "quartile:survey",
+) -> Plan:
+    """Divides an input into parts, on a cluster. Nothing is sent to the server.
+
+    Args:
+        given: the input.
+        resource: what its items are; it travels to the workers.
+        client: a `distributed.Client` that is not asynchronous.
+        address: gives the URL of Redis on the workers, to which it travels.
+        reading: options of `quartile_async.files.read_items`.
+        part_items: the most items of a part, where files can be divided.
+        name: with what the names of all begin that Redis keeps meanwhile.
+
+    Raises:
+        ConfigurationError: a file, the resource or an option cannot be used.
+        JournalError: Redis cannot be used.
+        OSError: a file is damaged.
+    """
+    if part_items < 1:
+        raise ConfigurationError(f"part_items={part_items} cannot be used: give at least 1.")
+    check_resource_travels(resource)
+    origin = origin_of(given, resource, reading)
+    with Tasks(client) as tasks:
+        files, parts = _divided(given, resource, reading or {}, part_items, tasks)
+        survey = Survey(f"{name}:{uuid.uuid4().hex}", buckets_for(len(parts) * part_items), resource, address)
+        links = _links(given, parts, survey, tasks, at_once=2 * threads_of(client))
+    chains = chains_of(len(parts), links)
+    _tell(parts, chains)
+    return Plan(origin, files, part_items, parts, chains)
+
+
+def check_still_fits(
+    plan: Plan, given: Input, resource: Resource[Any], client: Any, *, reading: Mapping[str, Any] | None = None
+) -> None:
+    """Raises JournalError where an input is not the one that was divided, as far as its files' sizes and times tell."""
+    check_is_the_same_input(plan, origin_of(given, resource, reading))
+    with Tasks(client) as tasks:
+        tasks.results("check", (Call(check_is_the_same, (file,)) for file in plan.files), at_once=MOST_TASKS)
+
+
+def origin_of(given: Input, resource: Resource[Any], reading: Mapping[str, Any] | None) -> Origin:
+    """Which input it is.
+
+    Raises:
+        ConfigurationError: an option of reading is not one that can be kept.
+    """
+    try:
+        options = to_json(dict(sorted((reading or {}).items()))).decode()
+    except PydanticSerializationError as error:
+        raise ConfigurationError(f"The options of reading cannot be kept with the journal: {error}.") from None
+    files = tuple((file.account, file.path) for file in given.files) if isinstance(given, Files) else ()
+    collection = str(given) if isinstance(given, Collection) else ""
+    return Origin(files, collection, (resource.path, *resource.key), options)
+
+
+def check_resource_travels(resource: Resource[Any]) -> None:
+    """Raises ConfigurationError where workers could not import the resource's model."""
+    model = resource.item
+    if model is None:
+        return
+    try:
+        pickle.dumps(model)
+        is_importable = model.__module__ != "__main__"
+    except (pickle.PicklingError, AttributeError, ImportError):
+        is_importable = False
+    if not is_importable:
+        raise ConfigurationError(
+            f"Workers cannot import {model.__qualname__}, the model of {resource.path}, from {model.__module__!r}. "
+            "Put it at the top level of a module that is installed on their machines, and import it from there."
+        )
+
+
+def _divided(
+    given: Input, resource: Resource[Any], reading: Mapping[str, Any], part_items: int, tasks: Tasks
+) -> tuple[tuple[SourceFile, ...], tuple[Part, ...]]:
+    if isinstance(given, Collection):
+        return (), tuple(Part(number, None, Partition(number)) for number in range(len(given.partitions)))
+    forms = {file.path: file.form for file in given.files}
+    calls = (Call(examined, (path, form, resource, reading, part_items)) for path, form in forms.items())
+    found = tasks.results("examine", calls, at_once=MOST_TASKS)
+    return tuple(each.file for each in found), parts_of_files(given.files, found)
+
+
+def to_survey(parts: Sequence[Part]) -> list[int]:
+    """The numbers of the parts that may share keys with others: those of accounts that have several."""
+    count = Counter(part.account for part in parts)
+    return [part.number for part in parts if count[part.account] > 1]
+
+
+def _links(given: Input, parts: Sequence[Part], survey: Survey, tasks: Tasks, *, at_once: int) -> list[Link]:
+    if not (numbers := to_survey(parts)):
+        return []
+    if isinstance(given, Collection):
+        # Few at once: each has a partition in a worker's memory.
+        calls = (Call(surveyed, (survey, parts[number]), given.partitions[number]) for number in numbers)
+        tasks.results("survey", calls, at_once=at_once)
+    else:
+        tasks.results("survey", (Call(surveyed, (survey, parts[number])) for number in numbers), at_once=MOST_TASKS)
+    buckets = (Call(linked, (survey, bucket, numbers)) for bucket in range(survey.buckets))
+    found = tasks.results("compare", buckets, at_once=MOST_TASKS)
+    tasks.results("forget", [Call(forgotten, (survey, numbers, max(each.pieces for each in found)))], at_once=1)
+    return [link for each in found for link in each.links]
+
+
+def _tell(parts: Sequence[Part], chains: Sequence[Sequence[int]]) -> None:
+    waiting = sum(len(chain) - 1 for chain in chains)
+    logger.info(
+        "The input has %d parts; %d of them share keys with an earlier one, and wait for it.", len(parts), waiting
+    )

@@ -1,0 +1,90 @@
+"""Tasks on a cluster whose results are small, and awaited in the caller's thread."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+
+@dataclass(slots=True, frozen=True)
+class Call:
+    """What a task does.
+
+    Attributes:
+        run: a function of a module that workers can import.
+        arguments: for it; they travel through the scheduler.
+        data: a Delayed whose value is its last argument, and goes from worker to worker; None: there is none.
+    """
+
+    run: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    data: Any = None
+
+
+class Tasks:
+    """The tasks of one caller, to be used with `with`: at the end of the block none is left on the cluster.
+
+    Args:
+        client: a `distributed.Client` that is not asynchronous.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._id = uuid.uuid4().hex
+        self._count = 0
+        self._running: dict[Any, int] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        running, self._running = list(self._running), {}
+        if running:
+            self._client.cancel(running, force=True)
+
+    def results(self, name: str, calls: Iterable[Call], *, at_once: int) -> list[Any]:
+        """What the calls return, in their order; no more than so many at once are known to the cluster.
+
+        Args:
+            name: by which the dashboard shows them.
+            calls: they are taken as there is room.
+            at_once: at least 1.
+
+        Raises:
+            Exception: the first that one of them has raised. The others are given up.
+        """
+        from distributed import as_completed
+
+        waiting, results = enumerate(calls), dict[int, Any]()
+        completed: Any = as_completed(loop=self._client.loop)  # type: ignore[no-untyped-call]  # as distributed has it
+        for place, call in waiting:
+            self._begin(name, place, call, completed)
+            if len(self._running) == at_once:
+                break
+        for future in completed:
+            results[self._running.pop(future)] = future.result()
+            for place, call in waiting:
+                self._begin(name, place, call, completed)
+                break
+        return [results[place] for place in range(len(results))]
+
+    def _begin(self, name: str, place: int, call: Call, completed: Any) -> None:
+        # Whoever holds the partition's own future holds the partition in a worker's memory; here it is the task alone.
+        data = () if call.data is None else (self._client.compute(call.data),)
+        self._count += 1
+        future = self._client.submit(
+            call.run, *call.arguments, *data, key=f"quartile-{name}-{self._id}-{self._count}", pure=False
+        )
+        self._running[future] = place
+        completed.add(future)
+
+
+def threads_of(client: Any) -> int:
+    """How many tasks the cluster can run at once, now."""
+    threads: int = sum(client.nthreads().values())
+    return max(1, threads)
