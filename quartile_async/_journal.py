@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import functools
 from collections import Counter
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby
 from operator import attrgetter
@@ -171,6 +171,27 @@ class Journal(Protocol):
 
     async def close(self, *, finished: bool) -> None:
         """Lets go of the journal, after all that was written; `finished`: every item has its final result."""
+        ...
+
+
+@runtime_checkable
+class HeldJournal(Journal, Protocol):
+    """A journal that somebody else may take over from an upload that seems to be dead.
+
+    Whatever is sent is checked before it goes out, each time: an upload that was stopped for long must not go on with
+    what is another's by now.
+    """
+
+    def is_held(self) -> bool:
+        """Whether nobody else can have it at this moment, as far as is known without asking anybody."""
+        ...
+
+    async def check_held(self) -> None:
+        """Returns once `is_held`; raises JournalError where somebody else has it, or nobody can tell."""
+        ...
+
+    def when_lost(self, tell: Callable[[Exception], object]) -> None:
+        """Has this called with a JournalError, once, if it is found out that it is not held any more."""
         ...
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from ._chunking import Chunk
 from ._delivery import Delivery
 from ._digests import digested
-from ._journal import Contents, Ended, Intended, Journal, Record, Subject, Taken, Void, packed
+from ._journal import Contents, Ended, HeldJournal, Intended, Journal, Record, Subject, Taken, Void, packed
 from ._keys import Key
 from ._results import ItemResult, Outcome
 
@@ -30,12 +30,14 @@ class Recorder:
     Attributes:
         journal: None where the upload has none.
         contents: what it held when it was opened.
+        hold: the same journal, where somebody else could take it over; what is sent is checked with it.
         on_failure: called with what ended the upload.
     """
 
     def __init__(self, journal: Journal | None, subject: Subject) -> None:
         self.journal: Journal | None = journal
         self.contents: Contents | None = None
+        self.hold: HeldJournal | None = None
         self.on_failure: Callable[[Exception], object] = lambda error: None
         self._subject = subject
         self._last_number = 0
@@ -48,6 +50,9 @@ class Recorder:
         if self.journal is not None:
             self.contents = await self.journal.open(self._subject)
             self._last_number = self.contents.batches
+            if isinstance(self.journal, HeldJournal):
+                self.hold = self.journal
+                self.hold.when_lost(self.on_failure)
 
     async def close(self, *, whole: bool) -> None:
         """Ends after all that was written. `whole`: the input was read to its end, and each item has its result."""

@@ -121,6 +121,7 @@ class Transport:
 
         Raises:
             OutageError: nothing gets through, for a patient request.
+            JournalError: what is to be had whenever it goes out is another's.
             QuartileError: the failure of the last try, with `may_have_been_sent` true when any try may have arrived.
         """
         try:
@@ -244,6 +245,9 @@ class Transport:
                 self._note_answer(answer, sent_at)
                 return Attempt(value)
         except (TransportError, ProtocolError) as failure:
+            if request.delivery.was_held_back:  # aiohttp says it in words of its own
+                request.delivery.was_held_back = False
+                return None
             self._note_failure(failure, sent_at)
             request.delivery.ended(failure)
             return Attempt(error=self._without_secrets(failure, (token, *request.tokens.secrets)))
@@ -281,9 +285,13 @@ class Transport:
             token = await request.tokens.get()
             # The token may have taken its time.
             if traffic.gate.is_open and (not request.patient or traffic.outage.lets_through(request)):
-                if traffic.share is None or self._now() <= admitted_until:
+                hold = request.delivery.hold
+                if traffic.share is not None and self._now() > admitted_until:
+                    admitted_until = await traffic.admission(traffic.share)
+                elif hold is None or hold.is_held():
                     return token
-                admitted_until = await traffic.admission(traffic.share)
+                else:
+                    await hold.check_held()
 
     def _refusal(self, answer: Answer, sent_at: float, *, submits: bool) -> APIError | None:
         """What an answer other than 2xx comes to; None where it closed the gate, and the request has to wait there."""

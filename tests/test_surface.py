@@ -206,10 +206,10 @@ DASK_FLOORS = [
 
 SHARED_FLOORS = [
     {"scripts", "rate", "work"},
-    {"connection"},
-    {"terms"},
-    {"grants", "leases", "tokens"},
-    {"share"},
+    {"connection", "journal_durability"},
+    {"terms", "journal_records", "journal_words"},
+    {"grants", "leases", "tokens", "journal_hold"},
+    {"share", "journal"},
     {"quota"},
 ]
 
@@ -219,7 +219,11 @@ SHARED_FLOORS = [
     [
         ("_tables", TABLE_FLOORS, {"_errors", "_results"}),
         ("_dask", DASK_FLOORS, {"_errors", "_frames", "_keys", "_resources", "_validation", "files"}),
-        ("_shared", SHARED_FLOORS, {"_clock", "_errors", "_token_store", "_tokens"}),
+        (
+            "_shared",
+            SHARED_FLOORS,
+            {"_clock", "_errors", "_gathering", "_journal", "_journal_rows", "_token_store", "_tokens"},
+        ),
     ],
 )
 def test_every_room_of_an_annex_imports_only_downwards_and_little_of_the_house(

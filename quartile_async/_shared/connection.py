@@ -14,6 +14,7 @@ import redis.asyncio
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.client import NEVER_DECODE
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
@@ -46,6 +47,9 @@ FIRST_WAIT, LONGEST_WAIT = 0.05, 1.0
 """Seconds between two tries while it is not reached."""
 
 LEAST_CONNECTIONS = 2
+
+AS_BYTES: dict[str, Any] = {NEVER_DECODE: True}
+"""Has redis-py give bytes, also where a client was given that decodes: not all that is kept is text."""
 
 STOOD_STILL = 0.1
 """A timer that is so many seconds late tells that the event loop, or the whole process, stood still."""
@@ -131,8 +135,23 @@ class Link:
         found = await self.command(*words, seconds=longest + COMMAND_SECONDS)
         return list(_entries_of(found))
 
-    async def command(self, *words: Any, seconds: float = COMMAND_SECONDS) -> Any:
-        """Has Redis do one thing, once.
+    async def settings(self, pattern: str, key: str) -> dict[str, str]:
+        """The settings, of the Redis that has this key, whose names fit the pattern; empty where they may not be read.
+
+        Raises:
+            UnreachableError: it was not reached.
+        """
+        where: dict[str, Any] = {}
+        if isinstance(self._client, redis.asyncio.RedisCluster):
+            where = {"target_nodes": self._client.get_node_from_key(key)}
+        try:
+            found = await self.command("CONFIG GET", pattern, **where)
+        except RefusedError:
+            return {}
+        return _fields_of(found)
+
+    async def command(self, *words: Any, seconds: float = COMMAND_SECONDS, **options: Any) -> Any:
+        """Has Redis do one thing, once; `options` are those of redis-py.
 
         Raises:
             UnreachableError, RefusedError: it did not, or nobody knows.
@@ -140,7 +159,7 @@ class Link:
         """
         try:
             async with _time_limit(seconds):
-                answer = await self._client.execute_command(*words)
+                answer = await self._client.execute_command(*words, **AS_BYTES, **options)
         except NoScriptError:
             raise
         except (RedisError, RedisClusterException, OSError) as error:  # a TimeoutError is an OSError
@@ -281,5 +300,6 @@ def _entries_of(found: Any) -> Iterator[tuple[str, str, dict[str, str]]]:
 
 
 def _fields_of(fields: Any) -> dict[str, str]:
+    """Pairs of names and values; likewise."""
     pairs = fields.items() if isinstance(fields, dict) else zip(fields[::2], fields[1::2], strict=True)
     return {text_of(name): text_of(value) for name, value in pairs}

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from .._errors import ConfigurationError
+
 
 @dataclass(slots=True, frozen=True)
 class Script:
@@ -34,6 +36,28 @@ LOCK: Final = script_of("tokens_lock")
 RENEW: Final = script_of("tokens_renew")
 UNLOCK: Final = script_of("tokens_unlock")
 SAVE: Final = script_of("tokens_save")
+JOURNAL_OPEN: Final = script_of("journal_common", "journal_open")
+JOURNAL_WRITE: Final = script_of("journal_common", "journal_write")
+JOURNAL_RENEW: Final = script_of("journal_common", "journal_renew")
+JOURNAL_CLOSE: Final = script_of("journal_common", "journal_close")
+JOURNAL_ITEMS: Final = script_of("journal_common", "journal_items")
+JOURNAL_BATCHES: Final = script_of("journal_common", "journal_batches")
+JOURNAL_LOOK: Final = script_of("journal_common", "journal_look")
+JOURNAL_REMOVE: Final = script_of("journal_common", "journal_remove")
+JOURNAL_SETTINGS: Final = script_of("journal_settings")
+
+
+def checked_name(name: object) -> str:
+    """A name that can stand in a key's braces. Raises ConfigurationError where it cannot."""
+    if not isinstance(name, str) or not name or not name.isprintable() or set(name) & set("{}"):
+        raise ConfigurationError(f"name={name!r} cannot be used: give a word without braces and line breaks.")
+    return name
+
+
+def journal_keys(name: str) -> tuple[str, ...]:
+    """What is kept of one journal: how it stands; items read; batches, by their places; their ids; their ends."""
+    stem = f"quartile:journal:{{{name}}}"
+    return (stem, *(f"{stem}:{part}" for part in ("read", "intended", "taken", "ends")))
 
 
 class Keys:

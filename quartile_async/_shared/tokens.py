@@ -31,7 +31,7 @@ from .connection import (
     described,
     text_of,
 )
-from .scripts import LOCK, RENEW, SAVE, UNLOCK, Script
+from .scripts import LOCK, RENEW, SAVE, UNLOCK, Script, checked_name
 from .work import finished
 
 SHORTEST_LEASE = 0.1
@@ -86,8 +86,7 @@ class RedisTokenStore:
         self, url: str | RedisClient, *, name: str = "default", lock_timeout: float = 60.0, lease: float = 10.0
     ) -> None:
         client_of(url)
-        if not name or not name.isprintable() or set(name) & set("{}"):
-            raise ConfigurationError(f"name={name!r} cannot be used: give a word without braces and line breaks.")
+        checked_name(name)
         if not lease >= SHORTEST_LEASE:
             raise ConfigurationError(f"lease={lease!r} cannot be used: give {SHORTEST_LEASE:g} s or more.")
         self._url = url
