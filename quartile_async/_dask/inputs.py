@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterable, Iterable, Mapping
+from collections.abc import AsyncIterable, Iterable, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from .._errors import ConfigurationError
 from .._tables.formats import kind_of
-from ..files import ItemFile
+from .._tables.places import START
+from ..files import ItemFile, ItemFiles
 from .forms import Form, form_of
 
 CAN_BE_GIVEN = (
     "Give a path, an iterable of paths or of (account, path) pairs, or a bag or a dataframe of Dask. Files are read by "
     "the workers: put other items into a file that they can open, or into a bag."
 )
+
+NO_FILES = (bytes, bytearray, Mapping, AsyncIterable)
 
 
 @dataclass(slots=True, frozen=True)
@@ -70,11 +73,11 @@ def input_of(given: Any) -> Input:
         return Files((_file_of(None, given),))
     if hasattr(given, "__dask_graph__"):
         return _collection_of(given)
-    if (
-        isinstance(given, bytes | Mapping | AsyncIterable)
-        or not isinstance(given, Iterable)
-        or hasattr(given, "columns")
-    ):
+    if isinstance(given, ItemFiles):
+        given = given.files
+    if isinstance(given, Set):
+        raise ConfigurationError(f"A {type(given).__name__} has no order. Give its paths as a list.")
+    if isinstance(given, NO_FILES) or not isinstance(given, Iterable) or hasattr(given, "columns"):
         raise ConfigurationError(f"A {type(given).__name__} cannot be divided into parts. {CAN_BE_GIVEN}")
     files = tuple(_pair_of(each) for each in given)
     if not files:
@@ -87,15 +90,24 @@ def _pair_of(given: Any) -> FileInput:
     match given:
         case str() | os.PathLike() | ItemFile():
             return _file_of(None, given)
-        case (str() | None as account, str() | os.PathLike() | ItemFile() as path):
+        case (str() | None as account, str() | os.PathLike() | ItemFile() as path) if isinstance(given, tuple):
             return _file_of(account, path)
     raise ConfigurationError(f"{type(given).__name__} is no file. {CAN_BE_GIVEN}")
 
 
 def _file_of(account: str | None, given: Any) -> FileInput:
     if isinstance(given, ItemFile):
-        return FileInput(account, os.path.abspath(given.path), form_of(given))  # noqa: PTH100  # links stay as they are named
-    path = os.path.abspath(os.fsdecode(given))  # noqa: PTH100  # the same
+        if given.first != START or given.stop is not None:
+            raise ConfigurationError(f"{given.path} was given in part. Give the whole file, or another one.")
+        # Not resolved: a link may lead elsewhere on another machine.
+        return FileInput(account, os.path.abspath(given.path), form_of(given))  # noqa: PTH100  # as said above
+    named = os.fsdecode(given)
+    if "://" in named:
+        raise ConfigurationError(
+            f"{named.partition('://')[0]}://... is no file. Give a path under which all workers find the file, or read "
+            "it by dask.dataframe or dask.bag and give what these make of it."
+        )
+    path = os.path.abspath(named)  # noqa: PTH100  # as said above
     kind_of(Path(path))
     return FileInput(account, path)
 

@@ -84,7 +84,9 @@ Items: TypeAlias = ItemFile | TableItems | Sequence[Any]
 
 
 def items_of(part: Part, data: Any, resource: Resource[Any]) -> Items:
-    """The items of a part, on a worker; they can be iterated more than once.
+    """The items of a part, on a worker, to be iterated as often as one likes.
+
+    It looks at the file: on an event loop, call it in a worker thread.
 
     Args:
         part: it.

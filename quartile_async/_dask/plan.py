@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from .._errors import JournalError
 from .._tables.places import START, Place
+from .inputs import Files, Input
 from .parts import Part, Partition, Records, SourceFile
 
 
@@ -92,6 +93,18 @@ def check_is_the_same_input(plan: Plan, origin: Origin) -> None:
         f"The journal is of an upload of another input: {what}. Give the same input again to go on with it, or give "
         "the journal a new name to begin a new upload."
     )
+
+
+def check_forms(plan: Plan, given: Input) -> None:
+    """Raises JournalError where a file that was opened before would be read otherwise than when it was divided."""
+    then = {file.path: file.form for file in plan.files}
+    for file in given.files if isinstance(given, Files) else ():
+        if file.form is not None and file.form != then[file.path]:
+            raise JournalError(
+                f"{file.path} was opened with other settings than when this upload was begun, so that its items could "
+                "be others. Open it with the same ones to go on with it, or give the journal a new name to begin a new "
+                "upload."
+            )
 
 
 def _resource(path: str, *key: str) -> str:

@@ -19,7 +19,7 @@ from .._resources import Resource
 from .chains import Link, buckets_for, chains_of
 from .inputs import Collection, Files, Input
 from .parts import Part, Partition, SourceFile, check_is_the_same
-from .plan import Origin, Plan, check_is_the_same_input
+from .plan import Origin, Plan, check_forms, check_is_the_same_input
 from .ranges import PART_ITEMS, examined, parts_of_files
 from .survey import Survey, forgotten, linked, surveyed
 from .tasks import Call, Tasks, threads_of
@@ -74,6 +74,7 @@ def check_still_fits(
 ) -> None:
     """Raises JournalError where an input is not the one that was divided, as far as its files' sizes and times tell."""
     check_is_the_same_input(plan, origin_of(given, resource, reading))
+    check_forms(plan, given)
     with Tasks(client) as tasks:
         tasks.results("check", (Call(check_is_the_same, (file,)) for file in plan.files), at_once=MOST_TASKS)
 

@@ -43,6 +43,8 @@ def examined(
         ConfigurationError: it cannot be used, or not by this worker.
         OSError: it is damaged.
     """
+    if Path(path).is_dir():
+        raise ConfigurationError(f"{path} is a folder. Give the files in it: sorted(Path({path!r}).glob('*.parquet'))")
     try:
         found = Path(path).stat()  # before it is read: what changes meanwhile is another file then
         form = form or form_of(read_items(path, resource=resource, **reading))

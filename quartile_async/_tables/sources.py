@@ -68,6 +68,8 @@ class ItemFile:
         path: the file.
         table: what reads it.
         reading: how it is read.
+        first: the place from which on its records are given.
+        stop: the number, from 0, of the record before which they end; None: they reach to its end.
         header: the names of the columns as they stand in the file.
         columns: the names of the fields: the header's, renamed, or those in the first 1,000 records of JSON.
         complete: whether records can have no other fields than those.
@@ -93,8 +95,8 @@ class ItemFile:
         self.table: Table = table
         self.reading: Reading = reading
         self._label = label
-        self._first = first
-        self._stop = stop
+        self.first: Place = first
+        self.stop: int | None = stop
         self.renamed: Mapping[str, str] = reading.renamed
         self.header: tuple[str, ...] = table.header
         self.columns: tuple[str, ...] = tuple(self.renamed.get(name, name) for name in table.header)
@@ -107,7 +109,7 @@ class ItemFile:
 
     def labelled(self, label: str) -> ItemFile:
         """The same file, whose records have this name for it."""
-        return ItemFile(self.path, self.table, self.reading, label=label, first=self._first, stop=self._stop)
+        return ItemFile(self.path, self.table, self.reading, label=label, first=self.first, stop=self.stop)
 
     def between(self, first: Place, stop: int | None) -> ItemFile:
         """The same file, with only the records from this place on, and before that with the number `stop`, from 0.
@@ -142,7 +144,7 @@ class ItemFile:
 
     def _entered(self) -> tuple[RecordIterator, int, int | None]:
         """Records of the table; how many of them to skip, and before which one to stop."""
-        reading, first, stop = self.reading, self._first, self._stop
+        reading, first, stop = self.reading, self.first, self.stop
         if is_enterable(self.table):
             records = self.table.records_from(first, stop, reading.renamed, reading.needed)
             return records, 0, None if stop is None else stop - first.record
@@ -150,10 +152,10 @@ class ItemFile:
 
     async def estimate(self) -> int:
         """About how many records there are."""
-        if self._stop is not None:
-            return self._stop - self._first.record
-        if self._first.record:
-            return max(0, await anyio.to_thread.run_sync(self.table.estimate) - self._first.record)
+        if self.stop is not None:
+            return self.stop - self.first.record
+        if self.first.record:
+            return max(0, await anyio.to_thread.run_sync(self.table.estimate) - self.first.record)
         return await anyio.to_thread.run_sync(self.table.estimate)
 
 
