@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -12,12 +14,30 @@ from quartile_async import QuartileClient
 from quartile_async.emulator import Emulator
 
 from ..behaviour.conftest import client_for
+from ..redis.conftest import only_redis_server  # noqa: F401  # a fixture
+from ..redis.server import RedisServer
 
 
 @pytest.fixture
 def disk_on_the_loop(blocking_calls_are_caught: BlockBuster) -> None:
     """In virtual time the journal's thread is played by the event loop itself, and may use the disk there."""
     blocking_calls_are_caught.deactivate()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "catalogue.journal"
+
+
+@pytest.fixture(params=["file", "redis"])
+def journal(request: pytest.FixtureRequest, path: Path) -> Any:
+    """An empty one: what is promised of a file is promised of Redis, too."""
+    if request.param == "file":
+        return path
+    server: RedisServer = request.getfixturevalue("only_redis_server")
+    server.say("FLUSHALL")
+    redis = pytest.importorskip("quartile_async.redis")
+    return redis.RedisJournal(server.url, "catalogue", durability="always")
 
 
 @pytest_asyncio.fixture

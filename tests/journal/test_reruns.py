@@ -35,24 +35,19 @@ from .checks import seen
 pytestmark = pytest.mark.usefixtures("no_task_is_left")
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "catalogue.journal"
-
-
 def told(results: list[ItemResult[Any]]) -> list[tuple[object, ...]]:
     return [seen(result) for result in sorted(results, key=lambda result: result.index)]
 
 
 async def test_a_finished_upload_is_replayed_without_a_request_and_says_when_it_had_finished(
-    path: Path, emulator: Emulator, client: QuartileClient, caplog: pytest.LogCaptureFixture
+    journal: Any, emulator: Emulator, client: QuartileClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     flawed = [*items(250), {"asin": "x"}, ValueError("a torn record"), None]
-    first = await client.upload(MASTERLIST, flawed, journal=path).collect()
+    first = await client.upload(MASTERLIST, flawed, journal=journal).collect()
     requests = len(emulator.requests)
 
     with caplog.at_level(logging.WARNING, "quartile_async"):
-        second = await client.upload(MASTERLIST, flawed, journal=str(path)).collect()
+        second = await client.upload(MASTERLIST, flawed, journal=journal).collect()
 
     assert told(second) == told(first)
     assert all(result.replayed for result in second)
@@ -60,20 +55,20 @@ async def test_a_finished_upload_is_replayed_without_a_request_and_says_when_it_
     assert all(result.item is flawed[result.index] for result in second)
     assert len(emulator.requests) == requests
     assert "had finished on 20" in caplog.text
-    assert str(path) in caplog.text
+    assert str(journal) in caplog.text
 
 
 async def test_an_input_that_grew_at_its_end_goes_on_from_there(
-    path: Path, emulator: Emulator, client: QuartileClient, caplog: pytest.LogCaptureFixture
+    journal: Any, emulator: Emulator, client: QuartileClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await client.upload(MASTERLIST, items(130), journal=path).collect()
-    grown = await client.upload(MASTERLIST, items(300), journal=path).collect()
+    await client.upload(MASTERLIST, items(130), journal=journal).collect()
+    grown = await client.upload(MASTERLIST, items(300), journal=journal).collect()
 
     assert [result.replayed for result in grown] == [True] * 130 + [False] * 170
     assert all(result.ok for result in grown)
     assert emulator.items_received == 300
     assert "Nothing was sent" not in caplog.text
-    again = await client.upload(MASTERLIST, items(300), journal=path).collect()
+    again = await client.upload(MASTERLIST, items(300), journal=journal).collect()
     assert told(again) == told(grown)
     assert emulator.items_received == 300
 
@@ -93,46 +88,46 @@ def _one_less(items: list[Any]) -> list[Any]:
 @pytest.mark.parametrize("change", [_other_item, _other_order, _one_less])
 @pytest.mark.parametrize("slow", [False, True])
 async def test_another_input_is_refused_with_the_index_at_which_they_part_before_anything_is_sent(
-    path: Path,
+    journal: Any,
     emulator: Emulator,
     client: QuartileClient,
     change: Callable[[list[Any]], list[Any]],
     slow: bool,
 ) -> None:
-    await _left_in_the_middle(client, emulator, path)
+    await _left_in_the_middle(client, emulator, journal)
     before = len(emulator.requests)
     changed = change(items(300))
 
     with pytest.raises(JournalError, match="part at index 220") as failure:
-        await client.upload(MASTERLIST, _source(changed) if slow else changed, journal=path).collect()
+        await client.upload(MASTERLIST, _source(changed) if slow else changed, journal=journal).collect()
 
     assert len(emulator.requests) == before
-    assert str(path) in str(failure.value)
+    assert str(journal) in str(failure.value)
     accounted = [*failure.value.results, *failure.value.unaccounted]
     assert sorted(result.index for result in accounted) == list(range(len(accounted)))
     assert not any(result.not_sent for result in failure.value.unaccounted)
     # Nothing has happened to the journal: the right input goes on.
-    results = await client.upload(MASTERLIST, items(300), journal=path).collect()
+    results = await client.upload(MASTERLIST, items(300), journal=journal).collect()
     assert all(result.ok for result in results)
     assert emulator.items_received == 300
 
 
 async def test_a_shorter_input_is_refused_with_both_lengths(
-    path: Path, emulator: Emulator, client: QuartileClient
+    journal: Any, emulator: Emulator, client: QuartileClient
 ) -> None:
-    await _left_in_the_middle(client, emulator, path)
+    await _left_in_the_middle(client, emulator, journal)
     before = len(emulator.requests)
 
     with pytest.raises(JournalError, match=r"ends after 240 items, and .* has 300"):
-        await client.upload(MASTERLIST, items(240), journal=path).collect()
+        await client.upload(MASTERLIST, items(240), journal=journal).collect()
 
     assert len(emulator.requests) == before
 
 
-async def _left_in_the_middle(client: QuartileClient, emulator: Emulator, path: Path) -> None:
+async def _left_in_the_middle(client: QuartileClient, emulator: Emulator, journal: Any) -> None:
     """Three batches are taken, and the end of one is told."""
     emulator.add(Fault(on="poll", status=503, times=None, after=1))
-    async with client.upload(MASTERLIST, items(300), journal=path) as upload:
+    async with client.upload(MASTERLIST, items(300), journal=journal) as upload:
         async for _ in upload:
             break
         await until(lambda: len(emulator.batches) == 3)
@@ -175,95 +170,95 @@ async def test_another_resource_server_or_account_is_refused_and_the_message_say
     assert path.read_bytes() == content
 
 
-async def test_an_account_is_known_by_its_label_whatever_its_key(path: Path, emulator: Emulator) -> None:
+async def test_an_account_is_known_by_its_label_whatever_its_key(journal: Any, emulator: Emulator) -> None:
     async with client_for(emulator, account="acme-de") as client:
-        await client.upload(MASTERLIST, items(5), journal=path).collect()
+        await client.upload(MASTERLIST, items(5), journal=journal).collect()
     async with client_for(emulator, account="acme-de", subscription_key="another") as client:
-        results = await client.upload(MASTERLIST, items(5), journal=path).collect()
+        results = await client.upload(MASTERLIST, items(5), journal=journal).collect()
         assert all(result.replayed for result in results)
         with pytest.raises(JournalError, match="account was 'acme-de' and is now 'acme-fr'"):
-            await client.for_account("acme-fr", auth="x").upload(MASTERLIST, items(5), journal=path).collect()
+            await client.for_account("acme-fr", auth="x").upload(MASTERLIST, items(5), journal=journal).collect()
 
 
 async def test_two_uploads_on_one_journal_are_refused_at_once(
-    path: Path, emulator: Emulator, client: QuartileClient
+    journal: Any, emulator: Emulator, client: QuartileClient
 ) -> None:
     async def held_open() -> AsyncIterator[dict[str, Any]]:
         for each in items(100):
             yield each
         await asyncio.Event().wait()
 
-    async with client.upload(MASTERLIST, held_open(), journal=path) as upload:
+    async with client.upload(MASTERLIST, held_open(), journal=journal) as upload:
         iteration = aiter(upload)
         await anext(iteration)
         with pytest.raises(JournalError, match="in use by another upload"):
-            await client.upload(MASTERLIST, items(300), journal=path).collect()
+            await client.upload(MASTERLIST, items(300), journal=journal).collect()
 
-    results = await client.upload(MASTERLIST, items(300), journal=path).collect()
+    results = await client.upload(MASTERLIST, items(300), journal=journal).collect()
     assert all(result.ok for result in results)
     assert emulator.items_received == 300
 
 
 async def test_items_that_an_exhausted_quota_left_unsent_are_sent_by_the_rerun(
-    path: Path, emulator: Emulator, client: QuartileClient
+    journal: Any, emulator: Emulator, client: QuartileClient
 ) -> None:
     quota = "Out of call volume quota. Quota will be replenished in 02:12:03."
     emulator.add(Fault(on="submit", status=403, body={"message": quota}, after=2, times=None))
     with pytest.raises(QuotaExceededError) as failure:
-        await client.upload(MASTERLIST, items(1_000), journal=path).collect()
+        await client.upload(MASTERLIST, items(1_000), journal=journal).collect()
     assert any(result.not_sent for result in failure.value.unaccounted)
     emulator.clear_faults()
 
-    results = await client.upload(MASTERLIST, items(1_000), journal=path).collect()
+    results = await client.upload(MASTERLIST, items(1_000), journal=journal).collect()
 
     assert all(result.ok and not result.resent for result in results)
     assert emulator.items_received == 1_000
 
 
-async def test_an_upload_that_was_stopped_goes_on(path: Path, emulator: Emulator, client: QuartileClient) -> None:
-    async with client.upload(MASTERLIST, items(5_000), journal=path) as upload:
+async def test_an_upload_that_was_stopped_goes_on(journal: Any, emulator: Emulator, client: QuartileClient) -> None:
+    async with client.upload(MASTERLIST, items(5_000), journal=journal) as upload:
         async for _ in upload:
             upload.stop()
     assert 0 < emulator.items_received < 5_000
 
-    results = await client.upload(MASTERLIST, items(5_000), journal=path).collect()
+    results = await client.upload(MASTERLIST, items(5_000), journal=journal).collect()
 
     assert all(result.ok for result in results)
     assert emulator.items_received == 5_000
 
 
 async def test_a_batch_whose_id_came_while_the_upload_was_being_left_is_not_sent_again(
-    path: Path, emulator: Emulator, client: QuartileClient
+    journal: Any, emulator: Emulator, client: QuartileClient
 ) -> None:
     emulator.add(Fault(on="submit", delay=0.3))
-    upload = client.upload(MASTERLIST, items(50), journal=path)
+    upload = client.upload(MASTERLIST, items(50), journal=journal)
     running = asyncio.ensure_future(upload.collect())
     await until(lambda: emulator.batches)
     running.cancel()
     await asyncio.wait([running])
     assert {result.batch_id for result in upload.unaccounted} == {emulator.batches[0].id}
 
-    results = await client.upload(MASTERLIST, items(50), journal=path).collect()
+    results = await client.upload(MASTERLIST, items(50), journal=journal).collect()
 
     assert {result.batch_id for result in results} == {emulator.batches[0].id}
     assert len(emulator.batches) == 1
 
 
 async def test_what_certainly_never_went_out_is_sent_by_the_rerun_even_where_nothing_may_be_sent_twice(
-    path: Path, emulator: Emulator
+    journal: Any, emulator: Emulator
 ) -> None:
     rows = [{"asin": f"B0{number}"} for number in range(120)]
     emulator.add(Fault(on="submit", status=401, body={"message": "invalid subscription key"}, times=None))
     async with client_for(emulator) as client:
         with pytest.raises(QuartileError):
-            await client.upload(UNMANAGED_ASINS, rows, journal=path).collect()
+            await client.upload(UNMANAGED_ASINS, rows, journal=journal).collect()
         emulator.clear_faults()
-        results = await client.upload(UNMANAGED_ASINS, rows, journal=path).collect()
+        results = await client.upload(UNMANAGED_ASINS, rows, journal=journal).collect()
 
     assert all(result.ok for result in results)
 
 
-async def test_a_batch_that_was_given_up_is_asked_for_once_more_and_may_be_learned(path: Path) -> None:
+async def test_a_batch_that_was_given_up_is_asked_for_once_more_and_may_be_learned(journal: Any) -> None:
     ends = [False]
     async with (
         Emulator(processing=0.0) as emulator,
@@ -276,45 +271,45 @@ async def test_a_batch_that_was_given_up_is_asked_for_once_more_and_may_be_learn
                 else None
             )
         )
-        first = await client.upload(MASTERLIST, items(50), journal=path).collect()
+        first = await client.upload(MASTERLIST, items(50), journal=journal).collect()
         assert {result.outcome for result in first} == {Outcome.UNKNOWN}
         asked = len(emulator.requests)
 
-        second = await client.upload(MASTERLIST, items(50), journal=path).collect()
+        second = await client.upload(MASTERLIST, items(50), journal=journal).collect()
         assert told(second) == told(first)
         assert all(result.replayed for result in second)
         assert len(emulator.requests) == asked + 1
 
         ends[0] = True
-        third = await client.upload(MASTERLIST, items(50), journal=path).collect()
+        third = await client.upload(MASTERLIST, items(50), journal=journal).collect()
         assert all(result.ok and not result.replayed for result in third)
-        fourth = await client.upload(MASTERLIST, items(50), journal=path).collect()
+        fourth = await client.upload(MASTERLIST, items(50), journal=journal).collect()
         assert told(fourth) == told(third)
         assert len(emulator.requests) == asked + 2
         assert len(emulator.batches) == 1
 
 
-async def test_a_batch_that_the_server_has_forgotten_ends_unknown_and_does_not_hang(path: Path) -> None:
+async def test_a_batch_that_the_server_has_forgotten_ends_unknown_and_does_not_hang(journal: Any) -> None:
     async with Emulator(processing=60.0) as emulator, client_for(emulator, not_visible_grace=0.3) as client:
-        async with client.upload(MASTERLIST, items(50), journal=path) as upload:
+        async with client.upload(MASTERLIST, items(50), journal=journal) as upload:
             reading = asyncio.ensure_future(anext(aiter(upload), None))
             await until(lambda: len(emulator.requests) > 1)
         await asyncio.wait([reading])
         emulator.add(Fault(on="poll", status=404, times=None))
-        results = await client.upload(MASTERLIST, items(50), journal=path).collect()
+        results = await client.upload(MASTERLIST, items(50), journal=journal).collect()
 
     assert {result.outcome for result in results} == {Outcome.UNKNOWN}
     assert {result.batch_id for result in results} == {emulator.batches[0].id}
     assert "has not known it for" in results[0].message
 
 
-async def test_a_newer_write_is_told_of_an_older_one_that_an_earlier_run_lost(path: Path, emulator: Emulator) -> None:
+async def test_a_newer_write_is_told_of_an_older_one_that_an_earlier_run_lost(journal: Any, emulator: Emulator) -> None:
     emulator.add(Fault(on="submit", drop="after", times=1))
     once = Resource[Any]("process/masterlist", key=("asin", "countryCode"), idempotent=False)
     async with client_for(emulator) as client:
-        (lost,) = await client.upload(once, [item(1, 20.0)], journal=path).collect()
+        (lost,) = await client.upload(once, [item(1, 20.0)], journal=journal).collect()
     async with client_for(emulator) as client:
-        again, newer = await client.upload(once, [item(1, 20.0), item(1, 30.0)], journal=path).collect()
+        again, newer = await client.upload(once, [item(1, 20.0), item(1, 30.0)], journal=journal).collect()
 
     assert lost.outcome is again.outcome is Outcome.UNKNOWN
     assert again.replayed
@@ -322,12 +317,12 @@ async def test_a_newer_write_is_told_of_an_older_one_that_an_earlier_run_lost(pa
     assert "An older write of this key" in newer.message
 
 
-async def test_what_was_not_sent_is_not_sent_after_a_newer_write_of_its_key(path: Path, emulator: Emulator) -> None:
+async def test_what_was_not_sent_is_not_sent_after_a_newer_write_of_its_key(journal: Any, emulator: Emulator) -> None:
     emulator.add(Fault(on="submit", status=400, body={"detail": "not today"}, times=1))
     writes = [item(1, 20.0), item(1, 30.0)]
     async with client_for(emulator) as client:
-        first = await client.upload(MASTERLIST, writes, journal=path).collect()
-        second = await client.upload(MASTERLIST, writes, journal=path).collect()
+        first = await client.upload(MASTERLIST, writes, journal=journal).collect()
+        second = await client.upload(MASTERLIST, writes, journal=journal).collect()
 
     assert [result.outcome for result in first] == [Outcome.UNKNOWN, Outcome.SUCCEEDED]
     assert [result.outcome for result in second] == [Outcome.UNKNOWN, Outcome.SUCCEEDED]
@@ -388,7 +383,7 @@ async def test_uploads_with_journals_run_side_by_side(tmp_path: Path, emulator: 
         for _ in range(2):
             done = await asyncio.gather(
                 *(
-                    client.upload(MASTERLIST, catalogue, journal=tmp_path / f"{number}.journal").collect()
+                    client.upload(MASTERLIST, catalogue, journal=str(tmp_path / f"{number}.journal")).collect()
                     for number, catalogue in enumerate(catalogues)
                 )
             )
@@ -396,22 +391,22 @@ async def test_uploads_with_journals_run_side_by_side(tmp_path: Path, emulator: 
     assert emulator.items_received == 1_350
 
 
-async def test_an_empty_upload_is_finished_too(path: Path, client: QuartileClient) -> None:
-    assert await client.upload(MASTERLIST, [], journal=path).collect() == []
-    assert await client.upload(MASTERLIST, [], journal=path).collect() == []
-    assert all(result.ok for result in await client.upload(MASTERLIST, items(3), journal=path).collect())
+async def test_an_empty_upload_is_finished_too(journal: Any, client: QuartileClient) -> None:
+    assert await client.upload(MASTERLIST, [], journal=journal).collect() == []
+    assert await client.upload(MASTERLIST, [], journal=journal).collect() == []
+    assert all(result.ok for result in await client.upload(MASTERLIST, items(3), journal=journal).collect())
 
 
 class Strange:
     """Nothing that JSON knows; its usual words have an address in them."""
 
 
-async def test_items_that_json_does_not_know_are_recognised_all_the_same(path: Path, client: QuartileClient) -> None:
+async def test_items_that_json_does_not_know_are_recognised_all_the_same(journal: Any, client: QuartileClient) -> None:
     def strange() -> list[Any]:
         return [item(1), Strange(), {"asin": Strange()}, "\ud800", float("nan"), b"bytes", ValueError("x"), item(2)]
 
-    first = await client.upload(MASTERLIST, strange(), journal=path).collect()
-    second = await client.upload(MASTERLIST, strange(), journal=path).collect()
+    first = await client.upload(MASTERLIST, strange(), journal=journal).collect()
+    second = await client.upload(MASTERLIST, strange(), journal=journal).collect()
 
     assert [result.outcome for result in second] == [result.outcome for result in first]
     assert all(result.replayed for result in second)
