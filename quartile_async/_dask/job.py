@@ -14,6 +14,7 @@ from .._errors import ConfigurationError
 from .._resources import Resource
 from .._results import ItemResult
 from .._shared.connection import described
+from .._shared.journal_durability import Durability
 from .._shared.quota import RedisQuota, quota_from_env
 
 Credentials: TypeAlias = Callable[[str | None], Auth]
@@ -103,7 +104,7 @@ class Job:
     lease: float = 15.0
     retry: Callable[[ItemResult[Any]], bool | float | None] | None = None
     max_item_tries: int = 3
-    durability: str = "aof"
+    durability: Durability = "aof"
 
     def client_for(self, account: str | None) -> QuartileClient:
         """A client for one account, with the worker's own secrets.

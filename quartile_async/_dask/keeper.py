@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from pydantic_core import from_json
@@ -75,9 +76,8 @@ class Keeper:
                     )
                 told = await self._channel.progress()
                 self.told = {part: from_json(content) for part, content in told.items()}
-                try:
-                    await asyncio.wait_for(self._said.wait(), BEAT)
-                except TimeoutError:
-                    continue
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(BEAT):
+                        await self._said.wait()
         except QuartileError as error:
             self.broken = error

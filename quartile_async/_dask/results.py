@@ -49,6 +49,7 @@ class PartEnd:
             may complete them, and the same call learns their ends.
         unsent: items that were read and certainly not sent.
         in_doubt: items that may have been sent, without a batch's id.
+        foreign_rows: as in `Progress`.
         error: what ended it, with the name of its class before it; "" where nothing did.
         worker: the address of the worker that had it last; "" where none had.
     """
@@ -60,6 +61,7 @@ class PartEnd:
     in_batches: dict[str, int] = field(default_factory=dict)
     unsent: int = 0
     in_doubt: int = 0
+    foreign_rows: int = 0
     error: str = ""
     worker: str = ""
 

@@ -196,6 +196,7 @@ class PartRun:
             in_batches=dict(Counter(result.batch_id for result in left if result.batch_id is not None)),
             unsent=sum(result.not_sent for result in left),
             in_doubt=sum(result.batch_id is None and not result.not_sent for result in left),
+            foreign_rows=progress.foreign_rows,
             error=_words(error),
         )
 

@@ -134,10 +134,12 @@ class DaskUpload:
     @property
     def progress(self) -> PartsProgress:
         """Counts up to this moment; what was read and submitted, as the workers told it a second or two ago."""
-        tally, seconds, told = self._tally, self._seconds, list(self._told.values())
+        tally, seconds = self._tally, self._seconds
+        ends = {part: _told_by(end) for part, end in self._ends.items()}
+        told = list({**self._told, **ends}.values())
         done = tally.items
         rate = done / seconds if seconds > 0.0 else 0.0
-        ended = len(self._ends)
+        ended = len(ends)
         # As far as the parts are alike.
         left = done / ended * (len(self._parts) - ended) if ended else None
         return PartsProgress(
@@ -149,7 +151,7 @@ class DaskUpload:
             unknown=tally.counts[Outcome.UNKNOWN],
             batches_submitted=sum(each.get("batches_submitted", 0) for each in told),
             batches_finished=sum(each.get("batches_finished", 0) for each in told),
-            in_flight=sum(each.get("in_flight", 0) for each in told) if self._ended_at is None else 0,
+            in_flight=sum(each.get("in_flight", 0) for each in told),
             rate=rate,
             time_left=left / rate if left is not None and rate > 0.0 else None,
             foreign_rows=sum(each.get("foreign_rows", 0) for each in told),
@@ -285,6 +287,16 @@ class DaskUpload:
         error = PartsFailedError(sorted(ends, key=lambda end: end.part), len(self._parts))
         error.unaccounted = list(self.unaccounted)
         return error
+
+
+def _told_by(end: PartEnd) -> dict[str, int]:
+    """The counts of a part that has ended."""
+    return {
+        "read": end.read,
+        "batches_submitted": end.batches,
+        "batches_finished": end.batches - len(end.in_batches),
+        "foreign_rows": end.foreign_rows,
+    }
 
 
 def ends_all(error: str, *, has_accounts: bool) -> bool:

@@ -1,0 +1,43 @@
+"""The plan of a run: the one that an earlier run of its name has kept, or a new one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from anyio.from_thread import BlockingPortal
+
+from .channel import CallerEnd
+from .inputs import Collection, Input
+from .job import Job
+from .parts import Part, Partition
+from .plan import Plan
+from .planning import check_still_fits, planned
+from .upload import Planned, Planner
+
+
+def planner_of(given: Input, job: Job, client: Any, part_items: int, reading: Mapping[str, Any] | None) -> Planner:
+    """Makes the plan when the run has begun, and not twice for one name."""
+
+    def plan(portal: BlockingPortal, channel: CallerEnd) -> Planned:
+        kept = portal.call(channel.plan)
+        if kept is not None:
+            found = Plan.from_json(kept)
+            check_still_fits(found, given, job.resource, client, reading=reading)
+            return Planned(found, _partition_of(given))
+        made = planned(given, job.resource, client, address=job.address, reading=reading, part_items=part_items)
+        portal.call(channel.keep_plan, made.to_json())
+        return Planned(made, _partition_of(given))
+
+    return plan
+
+
+def _partition_of(given: Input) -> Callable[[Part], Any] | None:
+    if not isinstance(given, Collection):
+        return None
+
+    def partition_of(part: Part) -> Any:
+        assert isinstance(part.items, Partition)
+        return given.partitions[part.items.number]
+
+    return partition_of

@@ -1,0 +1,274 @@
+"""Uploads by the workers of a real cluster, with a real Redis: what comes out, stopping, leaving, going on."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import dask.bag
+import dask.dataframe
+import pandas as pd
+import pytest
+
+from quartile_async import MASTERLIST, ConfigurationError, JournalError, Outcome
+from quartile_async import dask as quartile_dask
+from quartile_async.dask import DaskUpload, PartItemResult, PartsFailedError, PartState
+from quartile_async.emulator import ThreadedEmulator
+
+from ..redis.server import RedisServer
+from .accounts import credentials, refused
+
+LEASE = 2.0
+
+Open = Callable[..., DaskUpload]
+
+
+def catalogue(path: Path, count: int, *, first: int = 0) -> Path:
+    rows = (f"B0{number:08d},US,{number % 50 + 5}\n" for number in range(first, first + count))
+    path.write_text("asin,countryCode,percACoS\n" + "".join(rows))
+    return path
+
+
+@pytest.fixture
+def emulator() -> Iterator[ThreadedEmulator]:
+    with ThreadedEmulator(processing=lambda rng, items: PROCESSING[0]) as emulator:
+        yield emulator
+
+
+PROCESSING = [0.05]
+"""Seconds that the server takes for a batch."""
+
+
+@pytest.fixture
+def slowly() -> Iterator[None]:
+    PROCESSING[0] = 0.5
+    yield
+    PROCESSING[0] = 0.05
+
+
+@pytest.fixture
+def opened(emulator: ThreadedEmulator, dask_client: Any, server: RedisServer) -> Open:
+    """Opens an upload of a source; the same name goes on with it."""
+
+    def opened(source: Any, name: str = "a catalogue", **options: Any) -> DaskUpload:
+        settings = {"part_items": 1_000, "rate": "100000/second", "lease": LEASE, "base_url": emulator.url} | options
+        return quartile_dask.upload(source, MASTERLIST, journal=(server.url, name), dask_client=dask_client, **settings)
+
+    return opened
+
+
+def taken(upload: DaskUpload) -> list[PartItemResult]:
+    return list(upload)
+
+
+def until_done(upload: DaskUpload, items: int) -> Iterator[PartItemResult]:
+    """The results, until there are so many."""
+    for count, result in enumerate(upload, 1):
+        yield result
+        if count >= items:
+            return
+
+
+def test_each_item_of_a_long_file_has_one_result_with_its_part_and_place(opened: Open, tmp_path: Path) -> None:
+    upload = opened(catalogue(tmp_path / "c.csv", 2_500))
+
+    results = taken(upload)
+
+    assert len(upload.parts) == 3
+    assert sorted((result.part, result.index) for result in results) == [
+        (number // 1_000, number % 1_000) for number in range(2_500)
+    ]
+    assert all(result.item.line == result.part * 1_000 + result.index + 2 for result in results)
+    assert Counter(result.outcome for result in results) == {Outcome.SUCCEEDED: 2_500}
+    summary, progress = upload.summary, upload.progress
+    assert (summary.items, summary.succeeded, summary.batches) == (2_500, 2_500, 25)
+    assert [(end.state, end.read) for end in summary.parts] == [
+        (PartState.FINISHED, 1_000),
+        (PartState.FINISHED, 1_000),
+        (PartState.FINISHED, 500),
+    ]
+    assert all(end.worker.startswith("tcp://") for end in summary.parts)
+    assert (progress.done, progress.parts, progress.parts_ended, progress.in_flight) == (2_500, 3, 3, 0)
+
+
+def test_the_same_call_replays_what_has_ended_and_sends_nothing(
+    opened: Open, tmp_path: Path, emulator: ThreadedEmulator
+) -> None:
+    path = catalogue(tmp_path / "c.csv", 1_200)
+    first = taken(opened(path))
+    batches = len(emulator.batches)
+
+    again = taken(opened(path))
+
+    assert len(emulator.batches) == batches
+    assert all(result.replayed for result in again)
+    assert {(each.part, each.index, each.id) for each in again} == {(each.part, each.index, each.id) for each in first}
+
+
+def test_a_bag_and_a_dataframe_are_uploaded_by_partitions(opened: Open) -> None:
+    items = [{"asin": f"B0{number:08d}", "countryCode": "US", "percACoS": 20.0} for number in range(300)]
+
+    of_bag = taken(opened(dask.bag.from_sequence(items, npartitions=3), "a bag"))
+    of_frame = taken(opened(dask.dataframe.from_pandas(pd.DataFrame(items), npartitions=2), "a frame"))
+
+    assert Counter(result.part for result in of_bag) == {0: 100, 1: 100, 2: 100}
+    assert Counter(result.part for result in of_frame) == {0: 150, 1: 150}
+    assert all(result.ok and result.item in items for result in (*of_bag, *of_frame))
+
+
+def test_each_account_goes_with_its_own_credentials(opened: Open, tmp_path: Path) -> None:
+    files = [(account, catalogue(tmp_path / f"{account}.csv", 150)) for account in ("acme", "other")]
+
+    results = taken(opened(files, credentials=credentials))
+
+    assert Counter(result.part for result in results) == {0: 150, 1: 150}
+    assert all(result.ok for result in results)
+    with pytest.raises(ConfigurationError, match="files of 2 accounts, and no credentials"):
+        opened(files)
+
+
+def test_keys_of_several_parts_reach_the_server_in_the_order_of_the_input(
+    opened: Open, tmp_path: Path, emulator: ThreadedEmulator, slowly: None
+) -> None:
+    rows = [f"B0{number % 900:08d},US,{number + 5}\n" for number in range(2_700)]
+    path = tmp_path / "c.csv"
+    path.write_text("asin,countryCode,percACoS\n" + "".join(rows))
+
+    results = taken(opened(path, part_items=900))
+
+    assert len(results) == 2_700
+    assert emulator.overlaps == []
+    assert {item["percACoS"] for item in emulator.applied.values()} == {
+        float(number + 5) for number in range(1_800, 2_700)
+    }
+
+
+def test_a_stop_ends_all_submitting_within_seconds_and_says_what_is_where(
+    opened: Open, tmp_path: Path, emulator: ThreadedEmulator, slowly: None
+) -> None:
+    path = catalogue(tmp_path / "c.csv", 20_000)
+    upload = opened(path, max_in_flight=4)
+    results: list[PartItemResult] = []
+
+    for result in upload:
+        results.append(result)
+        if len(results) == 500:
+            threading.Thread(target=upload.stop).start()
+            stopped_at = time.monotonic()
+    submitted = [each.time for each in emulator.requests if each.kind == "submit"]
+
+    assert max(submitted) < stopped_at + 4.0
+    assert 500 <= len(results) < 20_000
+    ends = upload.summary.parts
+    assert {end.state for end in ends} == {PartState.STOPPED, PartState.NOT_BEGUN}
+    assert len(results) + sum(end.unsent for end in ends) == sum(end.read for end in ends)
+    assert not any(end.in_batches or end.in_doubt for end in ends)
+    assert all(each.not_sent for each in upload.unaccounted)
+    assert len(upload.unaccounted) == sum(end.unsent for end in ends)
+
+
+def test_what_was_left_is_gone_on_with_and_no_batch_is_sent_twice(
+    opened: Open, tmp_path: Path, emulator: ThreadedEmulator, slowly: None
+) -> None:
+    path = catalogue(tmp_path / "c.csv", 3_000)
+    with opened(path, max_in_flight=6) as upload:
+        first = list(until_done(upload, 600))
+    requests = len(emulator.requests)
+    time.sleep(0.5)
+    assert len(emulator.requests) == requests, "nothing is asked for by those who were left"
+
+    PROCESSING[0] = 0.05
+    results = taken(opened(path, max_in_flight=6))
+
+    assert sorted((each.part, each.index) for each in results) == [(n // 1_000, n % 1_000) for n in range(3_000)]
+    assert all(each.ok for each in results)
+    assert len(emulator.batches) == 30
+    told = {(each.part, each.index): each.id for each in results}
+    assert all(told[each.part, each.index] == each.id for each in first)
+
+
+def test_a_worker_that_is_killed_costs_no_result_and_gives_none_twice(
+    opened: Open, tmp_path: Path, emulator: ThreadedEmulator, dask_client: Any, slowly: None
+) -> None:
+    upload = opened(catalogue(tmp_path / "c.csv", 4_000), max_in_flight=8)
+    results: list[PartItemResult] = []
+
+    for result in upload:
+        results.append(result)
+        if len(results) == 500:
+            processes = dask_client.run(os.getpid)
+            os.kill(next(iter(processes.values())), signal.SIGKILL)
+
+    assert sorted((each.part, each.index) for each in results) == [(n // 1_000, n % 1_000) for n in range(4_000)]
+    assert all(each.ok for each in results)
+    assert len(emulator.batches) <= 40 + 8
+
+
+def test_an_account_whose_token_is_refused_costs_itself_and_the_error_names_its_part(
+    opened: Open, tmp_path: Path
+) -> None:
+    accounts = ("acme", "refused", "other")
+    files = [(account, catalogue(tmp_path / f"{account}.csv", 100)) for account in accounts]
+    results: list[PartItemResult] = []
+
+    with pytest.raises(PartsFailedError, match="Part 1 of 3 ended by an error: AuthenticationError: ") as caught:
+        results.extend(opened(files, credentials=credentials))
+
+    assert Counter(result.part for result in results) == {0: 100, 2: 100}
+    (end,) = caught.value.ends
+    assert (end.part, end.unsent) == (1, 100)
+    assert len(caught.value.unaccounted) == 100
+
+
+def test_credentials_that_are_refused_for_all_stop_all(opened: Open, tmp_path: Path) -> None:
+    upload = opened(catalogue(tmp_path / "c.csv", 20_000), credentials=refused)
+
+    with pytest.raises(PartsFailedError, match="AuthenticationError"):
+        taken(upload)
+
+    states = Counter(end.state for end in upload.summary.parts)
+    assert states[PartState.NOT_BEGUN] >= 10
+
+
+def test_no_secret_travels_through_the_scheduler(
+    opened: Open, tmp_path: Path, emulator: ThreadedEmulator, dask_client: Any
+) -> None:
+    seen: list[bytes] = []
+
+    def everything(dask_scheduler: Any) -> bytes:
+        return pickle.dumps([(task.key, task.run_spec) for task in dask_scheduler.tasks.values()])
+
+    for _ in opened(catalogue(tmp_path / "c.csv", 2_000)):
+        if not seen:
+            seen.append(dask_client.run_on_scheduler(everything))
+
+    assert b"run_chain" in seen[0]
+    for secret in (emulator.subscription_key, emulator.access_token):
+        assert secret.encode() not in seen[0]
+
+
+def test_an_upload_that_is_under_way_is_not_begun_by_another_caller(opened: Open, tmp_path: Path, slowly: None) -> None:
+    path = catalogue(tmp_path / "c.csv", 2_000)
+
+    with opened(path, max_in_flight=2) as upload:
+        next(iter(upload))
+        with pytest.raises(JournalError, match="is under way, from another call that is alive"):
+            taken(opened(path))
+
+
+def test_another_input_under_the_same_name_is_refused(opened: Open, tmp_path: Path) -> None:
+    path = catalogue(tmp_path / "c.csv", 100)
+    taken(opened(path))
+
+    with pytest.raises(JournalError, match="another input"):
+        taken(opened(catalogue(tmp_path / "d.csv", 100)))
+    catalogue(path, 101)
+    with pytest.raises(JournalError, match="is not the file that this upload has divided"):
+        taken(opened(path))
