@@ -123,9 +123,10 @@ def _check_forms(files: tuple[FileInput, ...]) -> None:
 
 
 def _collection_of(given: Any) -> Collection:
-    library, _, rest = type(given).__module__.partition(".")
-    if library == "dask" and rest.startswith("bag.") and hasattr(given, "npartitions"):
+    # By the names of its class, which has all attributes where it is a Delayed.
+    where = type(given).__module__
+    if where.startswith("dask.bag.") and hasattr(given, "npartitions"):
         return Collection("bag", tuple(given.to_delayed()))
-    if getattr(given, "ndim", 0) == 2 and hasattr(given, "columns") and hasattr(given, "to_delayed"):
+    if where.startswith("dask.dataframe.") and given.ndim == 2:
         return Collection("dataframe", tuple(given.to_delayed()))
     raise ConfigurationError(f"A {type(given).__name__} of Dask cannot be uploaded. {CAN_BE_GIVEN}")

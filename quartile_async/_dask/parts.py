@@ -96,8 +96,7 @@ def items_of(part: Part, data: Any, resource: Resource[Any]) -> Items:
 
     Raises:
         ConfigurationError: a partition lacks a column that the items need.
-        JournalError: the file is another one than when the input was divided.
-        OSError: there is no such file on this machine.
+        JournalError: the file is another one than when the input was divided, or is not there.
     """
     if isinstance(part.items, Records):
         file = part.items.file
@@ -109,8 +108,14 @@ def items_of(part: Part, data: Any, resource: Resource[Any]) -> Items:
 
 
 def check_is_the_same(file: SourceFile, where: str = "now") -> None:
-    """Raises JournalError where a file has changed since the input was divided; OSError where it is not there."""
-    found = Path(file.path).stat()
+    """Raises JournalError where a file has changed, or is gone, since the input was divided."""
+    try:
+        found = Path(file.path).stat()
+    except OSError as error:
+        raise JournalError(
+            f"{file.path}, which this upload has divided into parts, cannot be opened {where}: {error.strerror}. See to "
+            "it that it stands there on all machines, with its time of change, and run the same again."
+        ) from error
     if (found.st_size, found.st_mtime_ns) == (file.size, file.modified):
         return
     raise JournalError(

@@ -20,7 +20,7 @@ def cluster() -> Iterator[Any]:
     secrets = {"QUARTILE_SUBSCRIPTION_KEY": Emulator().subscription_key, "QUARTILE_ACCESS_TOKEN": token}
     accounts = {"TOKEN_OF_acme": token, "TOKEN_OF_other": token, "TOKEN_OF_refused": "refused"}
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, env=secrets | accounts
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0", env=secrets | accounts
     ) as cluster:
         yield cluster
 
