@@ -197,10 +197,12 @@ TABLE_FLOORS = [
 
 
 DASK_FLOORS = [
-    {"chains", "forms", "tasks"},
-    {"inputs", "parts"},
-    {"plan", "ranges", "survey"},
-    {"planning"},
+    {"chains", "channel", "forms", "job", "results", "tasks"},
+    {"blocks", "inputs", "keeper", "parts", "seen"},
+    {"plan", "ranges", "survey", "task"},
+    {"cluster", "planning"},
+    {"upload"},
+    {"planner"},
 ]
 
 
@@ -218,7 +220,11 @@ SHARED_FLOORS = [
     ("annex", "floors", "of_the_house"),
     [
         ("_tables", TABLE_FLOORS, {"_errors", "_results"}),
-        ("_dask", DASK_FLOORS, {"_errors", "_frames", "_keys", "_resources", "_validation", "files"}),
+        (
+            "_dask",
+            DASK_FLOORS,
+            {"_client", "_errors", "_frames", "_keys", "_resources", "_results", "_upload", "_validation", "files"},
+        ),
         (
             "_shared",
             SHARED_FLOORS,

@@ -113,8 +113,8 @@ def check_is_the_same(file: SourceFile, where: str = "now") -> None:
         found = Path(file.path).stat()
     except OSError as error:
         raise JournalError(
-            f"{file.path}, which this upload has divided into parts, cannot be opened {where}: {error.strerror}. See to "
-            "it that it stands there on all machines, with its time of change, and run the same again."
+            f"{file.path}, which this upload has divided into parts, cannot be opened {where}: {error.strerror}. See "
+            "to it that it stands there on all machines, with its time of change, and run the same again."
         ) from error
     if (found.st_size, found.st_mtime_ns) == (file.size, file.modified):
         return
