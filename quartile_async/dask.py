@@ -154,4 +154,4 @@ def _check_accounts(given: Input, credentials: Credentials | None) -> None:
 def _check_settings(name: str, job: Job, url: str) -> None:
     """Raises ConfigurationError for what would else be known only on a worker."""
     RedisJournal(url, name, lease=job.lease, durability=job.durability)
-    RedisQuota(url, max_in_flight=job.max_in_flight, **({} if job.rate is None else {"rate": job.rate}))
+    RedisQuota(url, rate=job.rate, max_in_flight=job.max_in_flight)

@@ -92,7 +92,9 @@ def _item_of(kind: str, content: Any, line: int | None) -> Any:
 
 def _result_of(part: int, values: Sequence[Any]) -> PartItemResult:
     index, kind, content, line, outcome, *rest = values
-    return PartItemResult(index, _item_of(kind, content, line), Outcome(outcome), *rest, part=part)
+    result = PartItemResult(index, _item_of(kind, content, line), Outcome(outcome), *rest)
+    result.part = part
+    return result
 
 
 def _whole(value: Any) -> Any:

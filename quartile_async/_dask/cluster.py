@@ -58,12 +58,12 @@ class Cluster:
 
     def submit(self, chain: tuple[int, ...]) -> None:
         """Has a worker upload these parts, in this order."""
-        import dask
+        from dask.delayed import delayed
 
         parts = [self._parts[number] for number in chain]
         data = [] if self._partition_of is None else [self._partition_of(part) for part in parts]
         name = f"quartile-upload-{self._job.run}-{chain[0]}-{self._submitted}"
-        task = dask.delayed(run_chain, pure=False)(self._job, parts, *data, dask_key_name=name)
+        task = delayed(run_chain, pure=False)(self._job, parts, *data, dask_key_name=name)
         # The first ones first, as far as others of that cluster let them.
         future = self._client.compute(task, priority=-self._submitted)
         self._submitted += 1
@@ -72,7 +72,7 @@ class Cluster:
 
     def take_ended(self) -> list[ChainEnd]:
         """The tasks that have ended since this was asked last."""
-        ends = []
+        ends: list[ChainEnd] = []
         while True:
             try:
                 future = self._ended.get_nowait()

@@ -87,14 +87,17 @@ class PartRun:
         """Uploads it; whatever goes wrong with it stands in its end."""
         try:
             await self._hear()
-            if self._word is not Word.GO_ON:
+            if self._is_over():
                 return PartEnd(self._part.number, PartState.NOT_BEGUN)
             await self._uploaded()
         except Exception as error:  # also of a user's own validators, and of damaged files
             expected = isinstance(error, QuartileError | OSError)
             logger.warning("Part %d: %s", self._part.number, error, exc_info=not expected)
             return self._end(PartState.FAILED, error)
-        return self._end(PartState.FINISHED if self._word is Word.GO_ON else PartState.STOPPED)
+        return self._end(PartState.STOPPED if self._is_over() else PartState.FINISHED)
+
+    def _is_over(self) -> bool:
+        return self._word is not Word.GO_ON
 
     async def _uploaded(self) -> None:
         job, part = self._job, self._part

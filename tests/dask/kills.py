@@ -202,7 +202,7 @@ def _environment(emulator: ThreadedEmulator) -> Iterator[None]:
 
 
 def killed_again_and_again(*, items: int, kills: int, seed: int, folder: Path) -> Tale:
-    """Uploads while something is killed at random moments, until a call comes to its end; then checks all that was told.
+    """Uploads while something is killed at random moments, until a call comes to its end; then checks what was told.
 
     Raises:
         AssertionError: a promise was broken.
