@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import random
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 from urllib.parse import SplitResult, urlsplit
@@ -108,15 +108,23 @@ class Link:
     async def insist(
         self, script: Script, keys: Sequence[str], arguments: Callable[[], Sequence[object]], *, patience: float
     ) -> Any:
-        """Runs a script; where Redis is not reached, again and again, until that has lasted for so many seconds.
+        """Runs a script, as `repeat` does a thing.
 
         Raises:
             UnreachableError, RefusedError: as `run`.
         """
+        return await self.repeat(lambda: self.run(script, keys, arguments()), patience=patience)
+
+    async def repeat(self, once: Callable[[], Awaitable[Any]], *, patience: float) -> Any:
+        """Does a thing; where Redis is not reached, again and again, until that has lasted for so many seconds.
+
+        Raises:
+            UnreachableError, RefusedError: as the thing itself.
+        """
         wait = FIRST_WAIT
         while True:
             try:
-                return await self.run(script, keys, arguments())
+                return await once()
             except UnreachableError:
                 if self.lost_for >= patience:
                     raise
@@ -135,8 +143,10 @@ class Link:
         found = await self.command(*words, seconds=longest + COMMAND_SECONDS)
         return list(_entries_of(found))
 
-    async def settings(self, pattern: str, key: str) -> dict[str, str]:
+    async def settings(self, pattern: str, key: str, *, patience: float) -> dict[str, str]:
         """The settings, of the Redis that has this key, whose names fit the pattern; empty where they may not be read.
+
+        It is asked for as `repeat` does a thing.
 
         Raises:
             UnreachableError: it was not reached.
@@ -145,7 +155,7 @@ class Link:
         if isinstance(self._client, redis.asyncio.RedisCluster):
             where = {"target_nodes": self._client.get_node_from_key(key)}
         try:
-            found = await self.command("CONFIG GET", pattern, **where)
+            found = await self.repeat(lambda: self.command("CONFIG GET", pattern, **where), patience=patience)
         except RefusedError:
             return {}
         return _fields_of(found)

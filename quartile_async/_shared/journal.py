@@ -146,7 +146,7 @@ class RedisJournal:
             JournalError: Redis cannot be used.
         """
         status, *found = await self._once(JOURNAL_LOOK)
-        return contents_of(found[0][3:]) if text_of(status) == "ok" else None
+        return contents_of(found[0][2:]) if text_of(status) == "ok" else None
 
     async def remove(self) -> None:
         """Removes it from Redis, where it would stay for ever.
@@ -168,7 +168,9 @@ class RedisJournal:
         """Raises JournalError where Redis may lose more than it should; else says what it may."""
         try:
             info = "\n".join(map(text_of, await link.insist(JOURNAL_SETTINGS, self._keys, tuple, patience=OPENING)))
-            config = await link.settings("*append*", self._keys[0]) | await link.settings("maxmemory*", self._keys[0])
+            config: dict[str, str] = {}
+            for pattern in ("*append*", "maxmemory*"):
+                config |= await link.settings(pattern, self._keys[0], patience=OPENING)
         except (UnreachableError, RefusedError) as error:
             raise unusable(repr(self), link.name, error, link.lost_for) from error
         if words := warning_about(settings_from(config, info), self._durability, link.name):

@@ -39,7 +39,7 @@ local function sizes()
 end
 
 local function contents()
-  local fields = redis.call('HMGET', meta, 'fence', 'seq', 'subject', 'items', 'batches', 'started', 'touched', 'finished')
-  for place = 1, 8 do fields[place] = fields[place] or '' end
+  local fields = redis.call('HMGET', meta, 'fence', 'seq', 'items', 'batches', 'started', 'touched', 'finished')
+  for place = 1, 7 do fields[place] = fields[place] or '' end
   return fields
 end

@@ -93,15 +93,18 @@ class Hold:
         Raises:
             JournalError: it is in use, or about something else, or cannot be used.
         """
-        give_up_at, pause = self._now() + self._terms.wait, FIRST_WAIT
-        while text_of((reply := await self._ask_to_take(subject))[0]) == "held" and self._now() < give_up_at:
+        give_up_at, pause, content = self._now() + self._terms.wait, FIRST_WAIT, to_json(subject)
+        while (why := text_of((reply := await self._ask_to_take(content))[0])) != "ok":
+            if why == "another":
+                content = reply[1]  # the same may have been written in another way
+                check_subject(self._journal, subject_of(text_of(content)), subject)
+                continue
+            if why != "held" or self._now() >= give_up_at:
+                raise not_taken(self._journal, reply)
             longest = max(0.0, min(pause, int(reply[1]) / 1000, give_up_at - self._now()))
             await asyncio.sleep(random.uniform(longest / 2, longest) + 0.001)
             pause = min(LONGEST_WAIT, pause * 2)
-        if text_of(reply[0]) != "ok":
-            raise not_taken(self._journal, reply)
-        fence, seq, recorded, *fields = reply[1]
-        check_subject(self._journal, subject_of(text_of(recorded)), subject)
+        fence, seq, *fields = reply[1]
         contents = contents_of(fields)
         self._fence, self._seq, self._items, self._batches = text_of(fence), int(seq), contents.items, contents.batches
         self._renewal = asyncio.get_running_loop().create_task(self._keep(), name="quartile_async journal")
@@ -158,10 +161,10 @@ class Hold:
             self.tell(error)
         return self.failure
 
-    async def _ask_to_take(self, subject: Subject) -> list[Any]:
+    async def _ask_to_take(self, subject: bytes) -> list[Any]:
         self._may_have_it = True  # also where no answer comes
         try:
-            reply = await self._ask(JOURNAL_OPEN, lambda: (VERSION, to_json(subject)), patience=OPENING)
+            reply = await self._ask(JOURNAL_OPEN, lambda: (VERSION, subject), patience=OPENING)
         except (UnreachableError, RefusedError) as error:
             raise unusable(self._journal, self.link.name, error, self.link.lost_for) from error
         self._may_have_it = text_of(reply[0]) == "ok"

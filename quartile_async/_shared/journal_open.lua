@@ -1,7 +1,8 @@
 -- Takes hold of a journal, or makes a new one; once more, where the answer was lost.
--- ARGV: holder, lease, version, subject.
+-- ARGV: holder, lease, version, subject. One that is about something else is not touched.
 if not version and redis.call('EXISTS', unpack(KEYS)) > 0 then return {'damaged'} end
 if version and tonumber(version) > tonumber(ARGV[3]) then return {'version', version} end
+if version and redis.call('HGET', meta, 'subject') ~= ARGV[4] then return {'another', redis.call('HGET', meta, 'subject') or ''} end
 local wait = left()
 if wait > 0 then return {'held', wait, current} end
 if not version then

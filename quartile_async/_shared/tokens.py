@@ -155,19 +155,14 @@ class RedisTokenStore:
         return await self._repeated(link, lambda: link.run(script, self._keys, arguments))
 
     async def _repeated(self, link: Link, once: Any) -> Any:
-        wait = FIRST_WAIT
-        while True:
-            try:
-                return await once()
-            except RefusedError as error:
-                raise ConnectionError(f"Redis at {link.name} does not do its part: {error}") from None
-            except UnreachableError as error:
-                if link.lost_for >= self._lock_timeout:
-                    raise ConnectionError(
-                        f"Redis at {link.name} has not been reached for {self._lock_timeout:g} s: {error}"
-                    ) from None
-            await asyncio.sleep(random.uniform(wait / 2, wait))
-            wait = min(LONGEST_WAIT, wait * 2)
+        try:
+            return await link.repeat(once, patience=self._lock_timeout)
+        except RefusedError as error:
+            raise ConnectionError(f"Redis at {link.name} does not do its part: {error}") from None
+        except UnreachableError as error:
+            raise ConnectionError(
+                f"Redis at {link.name} has not been reached for {self._lock_timeout:g} s: {error}"
+            ) from None
 
     async def _set_aside(self, link: Link, error: ValueError) -> None:
         aside = f"{self._keys[0]}:unreadable-{time.time_ns()}"

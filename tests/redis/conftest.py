@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from blockbuster import BlockBuster
 
 from quartile_async._shared import terms
 
@@ -25,6 +26,12 @@ def only_redis_server() -> Iterator[RedisServer]:
 def all_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody else may still hold slots of a quota that is new: each test begins with an empty Redis."""
     monkeypatch.setattr(terms, "RETURN_TIME", 0.0)
+
+
+@pytest.fixture
+def may_block(blocking_calls_are_caught: BlockBuster) -> None:
+    """A client of one's own may: redis-py looks up its own version, and reads certificates."""
+    blocking_calls_are_caught.deactivate()
 
 
 @pytest.fixture

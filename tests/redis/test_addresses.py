@@ -13,20 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from blockbuster import BlockBuster
 from redis.asyncio import RedisCluster
 from redis.asyncio.sentinel import Sentinel
 
 from quartile_async import MASTERLIST, LoginAuth, QuartileClient
 from quartile_async.emulator import Emulator, ThreadedEmulator
-from quartile_async.redis import RedisQuota, RedisTokenStore
+from quartile_async.redis import RedisJournal, RedisQuota, RedisTokenStore
 
 from ..behaviour.conftest import items, until
 from .server import RedisServer, free_port
 
 
 async def check(target: Any) -> None:
-    """Quota and tokens work there: two clients hand slots to each other, and log in once."""
+    """All works there: two clients hand slots to each other, and log in once; a journal is replayed."""
     async with Emulator(processing=0.02) as emulator:
         quota = RedisQuota(target, rate="500/second", max_in_flight=1)
 
@@ -40,14 +39,16 @@ async def check(target: Any) -> None:
         assert [summary.succeeded for summary in summaries] == [500, 500]
         assert emulator.max_in_flight == 1
         assert sum(emulator.logins.values()) == 1
+        async with client() as one:
+            for _ in range(2):
+                journal = RedisJournal(target, "catalogue")
+                results = await one.upload(MASTERLIST, items(500), journal=journal).collect()
+        assert all(result.replayed for result in results)
+        await journal.remove()
+        assert await journal.contents() is None
 
 
-@pytest.fixture
-def _may_block(blocking_calls_are_caught: BlockBuster) -> None:
-    blocking_calls_are_caught.deactivate()  # redis-py looks up its own version, and reads certificates
-
-
-@pytest.mark.usefixtures("_may_block")
+@pytest.mark.usefixtures("may_block")
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 async def test_by_tls(tmp_path: Path) -> None:
     name = ("-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1")
@@ -113,7 +114,7 @@ async def knows(sentinel: Sentinel) -> bool:
     return True
 
 
-@pytest.mark.usefixtures("_may_block", "only_redis_server")
+@pytest.mark.usefixtures("may_block", "only_redis_server")
 @pytest.mark.parametrize("place", [cluster, behind_a_sentinel])
 async def test_with_a_client_of_redis_py(place: Callable[[], Any]) -> None:
     async with place() as client:
