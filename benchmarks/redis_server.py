@@ -1,4 +1,4 @@
-"""A redis-server for as long as a benchmark lasts, without a file behind it."""
+"""A redis-server for as long as a benchmark lasts; what it writes goes with it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ SECONDS = 10.0
 
 
 @contextmanager
-def running_redis() -> Iterator[str]:
-    """Gives its URL.
+def running_redis(*, with_file: bool = False) -> Iterator[str]:
+    """Gives its URL; `with_file`: it writes what it does to a file, as a journal wants it.
 
     Raises:
         BenchmarkError: it is not installed, or does not start.
@@ -31,7 +31,8 @@ def running_redis() -> Iterator[str]:
         port = listener.getsockname()[1]
     with TemporaryDirectory() as folder:
         options = ("--port", str(port), "--bind", "127.0.0.1", "--dir", folder, "--save", "", "--logfile", "log")
-        process = subprocess.Popen([command, *options])
+        keeping = ("--appendonly", "yes") if with_file else ()
+        process = subprocess.Popen([command, *options, *keeping])
         try:
             _await(port)
             yield f"redis://127.0.0.1:{port}/0"

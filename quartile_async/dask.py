@@ -56,6 +56,7 @@ def upload(
     part_items: int = PART_ITEMS,
     rate: str | None = None,
     max_in_flight: int = 64,
+    max_in_flight_per_worker: int = 16,
     lease: float = 15.0,
     durability: Durability = "aof",
     reading: Mapping[str, Any] | None = None,
@@ -85,6 +86,7 @@ def upload(
         rate: of requests, over all workers, such as "600/minute"; None: what QUARTILE_REDIS_RATE says on the workers,
             or "600/minute".
         max_in_flight: batches being submitted or polled, over all workers.
+        max_in_flight_per_worker: the same, for each part that a worker uploads; it uploads one in each of its threads.
         lease: seconds after which a worker, or a caller, that gives no sign of life counts as dead.
         durability: what is asked of Redis; see `quartile_async.redis.RedisJournal`.
         reading: options of `quartile_async.files.read_items`.
@@ -106,10 +108,11 @@ def upload(
         run=uuid.uuid4().hex,
         address=address_of(url),
         resource=resource,
-        options=checked_options(client_options),
+        options=checked_options(client_options, max_in_flight_per_worker),
         credentials=credentials,
         rate=rate,
         max_in_flight=max_in_flight,
+        max_in_flight_per_worker=max_in_flight_per_worker,
         lease=lease,
         retry=retry,
         max_item_tries=max_item_tries,

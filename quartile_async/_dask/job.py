@@ -88,6 +88,7 @@ class Job:
         credentials: gives each account's `auth`; None: what the environment says.
         rate: of the quota that all workers share; None: what the environment says.
         max_in_flight: batches under way, over all workers.
+        max_in_flight_per_worker: batches under way, for each part that is being uploaded.
         lease: seconds after which a worker that gives no sign of life counts as dead.
         retry, max_item_tries: as for `QuartileClient.upload`.
         durability: what is asked of Redis; see `RedisJournal`.
@@ -101,6 +102,7 @@ class Job:
     credentials: Credentials | None = None
     rate: str | None = None
     max_in_flight: int = 64
+    max_in_flight_per_worker: int = 16
     lease: float = 15.0
     retry: Callable[[ItemResult[Any]], bool | float | None] | None = None
     max_item_tries: int = 3
@@ -112,7 +114,7 @@ class Job:
         Raises:
             ConfigurationError: the worker's environment lacks something, or a setting cannot be used.
         """
-        options: dict[str, Any] = {**self.options, "account": account, "max_in_flight": self.max_in_flight}
+        options: dict[str, Any] = {**self.options, "account": account, "max_in_flight": self.max_in_flight_per_worker}
         options["quota"] = self._quota()
         if self.credentials is not None:
             options["auth"] = self.credentials(account)
@@ -128,7 +130,7 @@ class Job:
         return quota_from_env({**os.environ, **said})
 
 
-def checked_options(options: Mapping[str, Any]) -> Mapping[str, Any]:
+def checked_options(options: Mapping[str, Any], max_in_flight: int = 16) -> Mapping[str, Any]:
     """The client's options, where they may travel.
 
     Raises:
@@ -144,7 +146,7 @@ def checked_options(options: Mapping[str, Any]) -> Mapping[str, Any]:
         if name in options:
             raise ConfigurationError(f"{name}=... cannot be used here: {INSTEAD[name]}.")
     # Here, and not on the first worker: a client says what it thinks of its settings when it is made.
-    QuartileClient(subscription_key="checked", auth="checked", **options)
+    QuartileClient(subscription_key="checked", auth="checked", max_in_flight=max_in_flight, **options)
     return options
 
 

@@ -108,7 +108,7 @@ class Stage:
         self.emulator = enter(
             ThreadedEmulator(
                 processing=Lognormal(0.3, 0.6),
-                submit_latency=0.02,
+                submit_latency=0.1,
                 fail=lambda item: "It is gone." if item["asin"].endswith("77") else None,
                 faults=[Fault(on="poll", status=502, body="<html>a proxy</html>", share=0.02, times=None)],
             )
