@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from quartile_async._digests import digested
 from quartile_async._journal import (
     Contents,
     Ended,
+    HeldJournal,
     Intended,
     ItemsRead,
     Record,
@@ -25,7 +26,7 @@ from quartile_async._journal import (
 )
 from quartile_async.emulator import Emulator, Fault
 
-from ..behaviour.conftest import client_for, item, items
+from ..behaviour.conftest import client_for, item, items, until
 
 pytestmark = pytest.mark.usefixtures("no_task_is_left")
 
@@ -268,3 +269,102 @@ async def test_what_a_stopped_upload_knows_is_written_though_the_input_was_read_
     changed = [*items(noted - 1), item(99_999), *items(700)[noted:]]
     with pytest.raises(JournalError, match=f"part at index {noted - 1}"):
         await client.upload(MASTERLIST, changed, journal=journal).collect()
+
+
+@dataclass
+class OftenLostJournal(MemoryJournal):
+    """Says what it is told to when it is asked whether it is held; then, that it is."""
+
+    held: list[bool] = field(default_factory=list)
+    checks: int = 0
+    error: JournalError | None = None
+    tell: Callable[[Exception], object] = print
+
+    def is_held(self) -> bool:
+        return self.held.pop(0) if self.held else self.error is None
+
+    async def check_held(self) -> None:
+        self.checks += 1
+        if self.error is not None:
+            raise self.error
+
+    def when_lost(self, tell: Callable[[Exception], object]) -> None:
+        self.tell = tell
+
+
+def submits(emulator: Emulator) -> int:
+    return sum(request.kind == "submit" for request in emulator.requests)
+
+
+@pytest.mark.parametrize(
+    ("held", "checks"),
+    [
+        ([True, True], 0),
+        ([False, True, True], 1),  # it is asked for before a connection is made
+        ([True, False, True, True], 0),  # and again when the body begins to go out: it had connected for long
+        ([True, False, False, True, True], 1),
+    ],
+)
+async def test_a_journal_that_may_be_anothers_is_asked_before_a_request_and_before_its_body(
+    held: list[bool], checks: int, emulator: Emulator, client: QuartileClient
+) -> None:
+    journal = OftenLostJournal(held=list(held))
+    assert isinstance(journal, HeldJournal)
+
+    (result,) = await client.upload(MASTERLIST, items(1), journal=journal).collect()
+
+    assert result.ok
+    assert not result.resent, "what was held back had not gone out"
+    assert (journal.held, journal.checks, submits(emulator)) == ([], checks, 1)
+
+
+async def test_each_further_try_is_checked_as_the_first_one(emulator: Emulator, client: QuartileClient) -> None:
+    emulator.add(Fault(on="submit", status=503, times=2))
+    journal = OftenLostJournal(held=[True, True, False, True, True, False, True, True])
+
+    (result,) = await client.upload(MASTERLIST, items(1), journal=journal).collect()
+
+    assert result.ok
+    assert (journal.held, journal.checks, submits(emulator)) == ([], 2, 3)
+
+
+@pytest.mark.parametrize("tries", [0, 1])
+async def test_a_journal_that_is_anothers_ends_the_upload_and_nothing_more_is_sent(
+    tries: int, emulator: Emulator, client: QuartileClient
+) -> None:
+    emulator.add(Fault(on="submit", status=503, times=None))
+    journal = OftenLostJournal(held=[True] * (2 * tries), error=JournalError("It is another's."))
+
+    with pytest.raises(JournalError, match="It is another's") as failure:
+        await client.upload(MASTERLIST, items(50), journal=journal).collect()
+
+    assert submits(emulator) == tries
+    assert [result.not_sent for result in failure.value.unaccounted] == [tries == 0] * 50
+    assert journal.closed == [False]
+
+
+async def test_an_upload_that_only_waits_ends_when_its_journal_is_lost(
+    emulator: Emulator, client: QuartileClient
+) -> None:
+    emulator.add(Fault(on="poll", delay=60.0, times=None))
+    journal = OftenLostJournal()
+    running = asyncio.ensure_future(client.upload(MASTERLIST, items(50), journal=journal).collect())
+    await until(lambda: emulator.batches)
+
+    journal.tell(JournalError("It is another's."))
+
+    async with asyncio.timeout(5):
+        with pytest.raises(JournalError, match="It is another's") as failure:
+            await running
+    assert {result.batch_id for result in failure.value.unaccounted} == {emulator.batches[0].id}
+
+
+async def test_polls_and_uploads_without_such_a_journal_are_not_held_up(
+    emulator: Emulator, client: QuartileClient
+) -> None:
+    journal = OftenLostJournal(held=[True, True], error=JournalError("It would not be sent."))
+
+    (result,) = await client.upload(MASTERLIST, items(1), journal=journal).collect()
+    assert result.ok
+    (result,) = await client.upload(MASTERLIST, items(1), journal=MemoryJournal()).collect()
+    assert result.ok
