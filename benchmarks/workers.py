@@ -1,7 +1,7 @@
-"""`python -m benchmarks.workers`: do twice the workers take half the time? It needs a redis-server and the extra `dask`.
+"""`python -m benchmarks.workers`: do twice the workers take half the time? It needs redis-server and the extra `dask`.
 
-An upload of one file by 1, 2, 4 and 8 workers of a local cluster, each with a few slots, on a server that takes its time
-to accept a batch and has room for any number: so the server's latency is the limit, and not the cores of this machine.
+An upload of one file by 1, 2, 4 and 8 workers of a local cluster, each with a few slots, on a server that takes its
+time to accept a batch and has room for any number: the server's latency is the limit, and not the cores of this machine.
 What is measured is all that a caller waits for: the division of the file, the survey of its keys, and the upload. What
 the server counted must be what the caller was told.
 """
@@ -15,7 +15,7 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -64,35 +64,81 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ |= {"QUARTILE_SUBSCRIPTION_KEY": "key", "QUARTILE_ACCESS_TOKEN": "token"}
     try:
         require_orjson()
-        rates = _measured(load, options.workers, options.runs)
+        runs = _measured(load, options.workers, options.runs)
     except (BenchmarkError, DishonestRunError) as error:
         print(f"FAILED: {error}", file=sys.stderr)
         return 1
     print(
-        f"{load.items:,} items in {load.parts} parts; each worker has {load.slots} slots; accepting takes {load.latency} s"
+        f"{load.items:,} items in {load.parts} parts; {load.slots} slots for each worker; accepting takes "
+        f"{load.latency} s"
     )
     print(row("workers", "items a second", "of linear growth"))
-    first = min(rates)
-    for workers, found in rates.items():
-        shares = [rate / alone * first / workers for rate, alone in zip(found, rates[first], strict=True)]
+    first = min(runs)
+    for workers, of in runs.items():
+        found, alone = [run.rate for run in of], [run.rate for run in runs[first]]
+        shares = [rate / one * first / workers for rate, one in zip(found, alone, strict=True)]
         print(row(f"  {workers}", spread(found), spread(shares)))
         if workers > first:
             verdict = Verdict(f"{workers} workers, of linear growth", median(shares), GOAL, at_most=False)
             print(verdict, flush=True)
+    print(row("Redis, for each item", "µs of CPU", "commands", "bytes that came and went", "bytes kept"))
+    for workers, of in runs.items():
+        figures = zip(*(astuple(run.redis) for run in of), strict=True)
+        print(row(f"  {workers} workers", *map(spread, map(list, figures))))
     return 0
 
 
-def _measured(load: Load, workers: Sequence[int], runs: int) -> dict[int, list[float]]:
-    """Items a second, by the number of workers; they take turns."""
-    rates: dict[int, list[float]] = {number: [] for number in workers}
+@dataclass(slots=True, frozen=True)
+class RedisLoad:
+    """What Redis had to do, for each item.
+
+    Attributes:
+        cpu: in microseconds; a Redis has one core.
+        commands: scripts count once.
+        bytes: that came and went.
+        kept: bytes of memory that are taken afterwards, for the journals.
+    """
+
+    cpu: float
+    commands: float
+    bytes: float
+    kept: float
+
+
+@dataclass(slots=True, frozen=True)
+class Run:
+    """An upload: items a second, and what Redis had to do."""
+
+    rate: float
+    redis: RedisLoad
+
+
+def _measured(load: Load, workers: Sequence[int], runs: int) -> dict[int, list[Run]]:
+    """The runs, by the number of workers; they take turns."""
+    found: dict[int, list[Run]] = {number: [] for number in workers}
     with TemporaryDirectory() as folder, running_redis(with_file=True) as redis:
         file = _catalogue(Path(folder), load.items)
         with running_server(Setting(load.items, 0, runs, submit_latency=load.latency)) as server:
             for _ in range(runs):
                 for number in workers:
                     with _cluster(number) as client:
-                        rates[number].append(load.items / _seconds(client, file, redis, server, load))
-    return rates
+                        before = _figures_of(redis)
+                        seconds = _seconds(client, file, redis, server, load)
+                        spent = [after - then for then, after in zip(before, _figures_of(redis), strict=True)]
+                        each = RedisLoad(*(figure / load.items for figure in spent))
+                        found[number].append(Run(load.items / seconds, each))
+    return found
+
+
+def _figures_of(url: str) -> tuple[float, float, float, float]:
+    """In the order of `RedisLoad`, since Redis was started."""
+    from redis import Redis
+
+    with Redis.from_url(url) as redis:
+        told: Any = redis.info()
+    cpu = 1e6 * (told["used_cpu_user"] + told["used_cpu_sys"])
+    traffic = told["total_net_input_bytes"] + told["total_net_output_bytes"]
+    return cpu, told["total_commands_processed"], traffic, told["used_memory"]
 
 
 def _catalogue(folder: Path, items: int) -> Path:
@@ -104,14 +150,16 @@ def _catalogue(folder: Path, items: int) -> Path:
 
 @contextmanager
 def _cluster(workers: int) -> Iterator[Any]:
-    import distributed
+    from distributed import Client, LocalCluster
 
-    quiet = {"dashboard_address": None, "silence_logs": 50}
-    with distributed.LocalCluster(n_workers=workers, threads_per_worker=1, **quiet) as cluster:
-        with distributed.Client(cluster) as client:
-            client.wait_for_workers(workers)
-            client.run(_ready)
-            yield client
+    quiet: Any = {"dashboard_address": None, "silence_logs": 50}
+    with (
+        LocalCluster(n_workers=workers, threads_per_worker=1, **quiet) as cluster,  # type: ignore[no-untyped-call]  # it has no types
+        Client(cluster) as client,  # type: ignore[no-untyped-call]  # it has no types
+    ):
+        client.wait_for_workers(workers)
+        client.run(_ready)
+        yield client
 
 
 def _ready() -> None:

@@ -198,7 +198,7 @@ TABLE_FLOORS = [
 
 DASK_FLOORS = [
     {"chains", "channel", "forms", "job", "results", "tasks"},
-    {"blocks", "inputs", "keeper", "parts", "seen"},
+    {"blocks", "ends", "inputs", "keeper", "parts", "seen"},
     {"plan", "ranges", "survey", "task"},
     {"cluster", "planning"},
     {"upload"},

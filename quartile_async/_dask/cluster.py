@@ -4,30 +4,12 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from .ends import ChainEnd
 from .job import Job
 from .parts import Part
-from .results import PartEnd
 from .task import run_chain
-
-
-@dataclass(slots=True, frozen=True)
-class ChainEnd:
-    """How the task of a chain ended.
-
-    Attributes:
-        chain: the numbers of its parts.
-        ends: what became of them; None where the task itself did not come to its end.
-        error: why not.
-        workers_died: whether that is because the workers died that had it.
-    """
-
-    chain: tuple[int, ...]
-    ends: Sequence[PartEnd] | None = None
-    error: str = ""
-    workers_died: bool = False
 
 
 class Cluster:

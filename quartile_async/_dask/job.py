@@ -124,10 +124,10 @@ class Job:
             raise ConfigurationError(f"On a worker: {error}") from None
 
     def _quota(self) -> RedisQuota:
-        said = {REDIS_URL: self.address(), "QUARTILE_REDIS_MAX_IN_FLIGHT": str(self.max_in_flight)}
+        given: dict[str, Any] = {"max_in_flight": self.max_in_flight, "lease": self.lease}
         if self.rate is not None:
-            said["QUARTILE_REDIS_RATE"] = self.rate
-        return quota_from_env({**os.environ, **said})
+            given["rate"] = self.rate
+        return quota_from_env({**os.environ, REDIS_URL: self.address()}, **given)
 
 
 def checked_options(options: Mapping[str, Any], max_in_flight: int = 16) -> Mapping[str, Any]:

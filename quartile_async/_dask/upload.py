@@ -17,7 +17,8 @@ from .._results import Outcome, Tally
 from .._shared.connection import Link
 from .blocks import unpacked
 from .channel import CallerEnd, Word
-from .cluster import ChainEnd, Cluster
+from .cluster import Cluster
+from .ends import ChainEnd, Patience, ends_all, ends_of, why_again
 from .job import Job
 from .keeper import Keeper
 from .parts import Part
@@ -32,21 +33,6 @@ LOOK = 0.25
 
 LEAVING = 15.0
 """Seconds that workers get to end, when the upload is left."""
-
-IN_VAIN = 3
-"""How often a chain whose workers died may be run again without a new result: it may be what kills them."""
-
-HOPELESS = ("QuotaExceededError", "PermissionDeniedError", "SharedQuotaError")
-OF_AN_ACCOUNT = "AuthenticationError"
-"""Errors after which other parts would fare no better; the latter, where they have the same account."""
-
-
-@dataclass(slots=True)
-class Deaths:
-    """How often a chain was run again without a new result, and how many there were the last time."""
-
-    in_vain: int = 0
-    known: int = -1
 
 
 @dataclass(slots=True, frozen=True)
@@ -82,7 +68,7 @@ class DaskUpload:
         self._ends: dict[int, PartEnd] = {}
         self._sieve = Sieve()
         self._tally = Tally()
-        self._deaths: dict[tuple[int, ...], Deaths] = {}
+        self._patience = Patience()
         self._told: Mapping[int, Mapping[str, Any]] = {}
         self._tell_all: Callable[[Word], object] = lambda word: None
         self._stopped = False
@@ -240,38 +226,18 @@ class DaskUpload:
 
     def _after(self, end: ChainEnd, cluster: Cluster) -> Iterator[PartItemResult]:
         """What follows from the end of a task."""
-        if end.ends is None:
-            if not end.workers_died or self._died_in_vain(end.chain):
-                self._has_failed(end)
-            elif not self._stopped:
-                cluster.submit(end.chain)
+        why = why_again(end, self._sieve.known, stopped=self._stopped)
+        if why and self._patience.allows(end.chain, sum(map(self._sieve.known, end.chain))):
+            logger.warning("Part %d and %d behind it: %s. It is run again.", end.chain[0], len(end.chain) - 1, why)
+            cluster.submit(end.chain)
             return
-        for part in end.ends:
+        has_accounts = any(part.account is not None for part in self._parts)
+        for part in ends_of(end, why, stopped=self._stopped):
             self._ends[part.part] = part
-            if part.state is PartState.FINISHED and self._sieve.known(part.part) < part.read:
-                # Redis has lost results, as by a restart without its last second. The part's journal tells them again.
-                logger.warning("Part %d: results were lost on their way; it is run again.", part.part)
-                if not self._died_in_vain(end.chain):
-                    del self._ends[part.part]
-                    cluster.submit(end.chain)
-                    return
             if part.state is PartState.FINISHED:
                 yield from self._sieve.kept_back(part.part)
-            elif ends_all(part.error, has_accounts=any(each.account for each in self._parts)):
+            elif ends_all(part.error, has_accounts=has_accounts):
                 self.stop()
-
-    def _died_in_vain(self, chain: tuple[int, ...]) -> bool:
-        """Whether a chain is not to be run again: it came no further the last times."""
-        known = sum(map(self._sieve.known, chain))
-        deaths = self._deaths.setdefault(chain, Deaths())
-        deaths.in_vain = deaths.in_vain + 1 if known == deaths.known else 1
-        deaths.known = known
-        return deaths.in_vain > IN_VAIN
-
-    def _has_failed(self, end: ChainEnd) -> None:
-        for number in end.chain:
-            if number not in self._ends:
-                self._ends[number] = PartEnd(number, PartState.FAILED, error=end.error)
 
     def _leave(self, portal: BlockingPortal, keeper: Keeper, cluster: Cluster) -> None:
         """The workers end at once; what they have in flight stands in their journals."""
@@ -279,7 +245,7 @@ class DaskUpload:
         gives_up_at = time.monotonic() + LEAVING
         while not cluster.is_idle and time.monotonic() < gives_up_at and keeper.broken is None:
             for end in cluster.take_ended():
-                self._ends |= {part.part: part for part in end.ends or ()}
+                self._ends |= {part.part: part for part in end.ends}
             time.sleep(LOOK / 5)
         cluster.cancel()
 
@@ -297,9 +263,3 @@ def _told_by(end: PartEnd) -> dict[str, int]:
         "batches_finished": end.batches - len(end.in_batches),
         "foreign_rows": end.foreign_rows,
     }
-
-
-def ends_all(error: str, *, has_accounts: bool) -> bool:
-    """Whether after an error, told with the name of its class before it, other parts would fare no better."""
-    name = error.partition(":")[0]
-    return name in HOPELESS or (name == OF_AN_ACCOUNT and not has_accounts)

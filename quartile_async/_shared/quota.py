@@ -68,8 +68,10 @@ class RedisQuota:
         return RedisShare(Membership(Link(self._url), Keys(subscription_key), self._terms, closed_elsewhere))
 
 
-def quota_from_env(environ: Mapping[str, str]) -> RedisQuota:
+def quota_from_env(environ: Mapping[str, str], **given: Any) -> RedisQuota:
     """The quota that QUARTILE_REDIS_URL, QUARTILE_REDIS_RATE and QUARTILE_REDIS_MAX_IN_FLIGHT describe.
+
+    `given`: further settings; they win.
 
     Raises:
         ConfigurationError: one of them cannot be used.
@@ -81,7 +83,7 @@ def quota_from_env(environ: Mapping[str, str]) -> RedisQuota:
         if not limit.isdecimal():
             raise ConfigurationError(f"QUARTILE_REDIS_MAX_IN_FLIGHT={limit!r} cannot be used: give a whole number.")
         settings["max_in_flight"] = int(limit)
-    return RedisQuota(environ["QUARTILE_REDIS_URL"], **settings)
+    return RedisQuota(environ["QUARTILE_REDIS_URL"], **(settings | given))
 
 
 def _check(terms: Terms, processes: int | None) -> None:

@@ -1,0 +1,84 @@
+"""Which ends of tasks are ends of their parts, and which are run again."""
+
+from __future__ import annotations
+
+import pytest
+
+from quartile_async._dask.ends import IN_VAIN, ChainEnd, Patience, ends_all, ends_of, why_again
+from quartile_async._dask.results import PartEnd, PartState
+
+FINISHED, STOPPED, FAILED = (
+    PartEnd(0, PartState.FINISHED, read=100),
+    PartEnd(0, PartState.STOPPED, read=50, unsent=50),
+    PartEnd(0, PartState.FAILED, read=50, error="AuthenticationError: no"),
+)
+NOT_BEGUN = PartEnd(1, PartState.NOT_BEGUN)
+KILLED = ChainEnd((0, 1), error="KilledWorker: ...", workers_died=True)
+GONE = ChainEnd((0, 1), error="Dask has cancelled it")
+
+
+@pytest.mark.parametrize(
+    ("end", "known", "stopped", "again"),
+    [
+        (ChainEnd((0,), [FINISHED]), 100, False, ""),
+        (ChainEnd((0,), [FINISHED]), 99, False, "Redis has lost results"),
+        (ChainEnd((0,), [FINISHED]), 99, True, "Redis has lost results"),
+        (ChainEnd((0,), [STOPPED]), 0, True, ""),
+        (ChainEnd((0,), [STOPPED]), 0, False, "its worker took this caller"),
+        (ChainEnd((1,), [NOT_BEGUN]), 0, True, ""),
+        (ChainEnd((1,), [NOT_BEGUN]), 0, False, "its worker took this caller"),
+        (ChainEnd((0,), [FAILED]), 0, False, ""),
+        (ChainEnd((0, 1), [FAILED, NOT_BEGUN]), 0, False, ""),
+        (KILLED, 0, False, "the workers that had it have died"),
+        (KILLED, 0, True, ""),
+        (GONE, 0, False, ""),
+    ],
+)
+def test_a_chain_is_run_again_where_more_can_be_learned(end: ChainEnd, known: int, stopped: bool, again: str) -> None:
+    why = why_again(end, lambda part: known, stopped=stopped)
+
+    assert why.startswith(again)
+    assert bool(why) is bool(again)
+
+
+@pytest.mark.parametrize(
+    ("end", "why", "stopped", "states"),
+    [
+        (ChainEnd((0,), [FINISHED]), "", False, [PartState.FINISHED]),
+        (ChainEnd((0, 1), [FAILED, NOT_BEGUN]), "", False, [PartState.FAILED, PartState.NOT_BEGUN]),
+        (KILLED, "", True, [PartState.STOPPED, PartState.STOPPED]),
+        (KILLED, "they died", False, [PartState.FAILED, PartState.FAILED]),
+        (GONE, "", False, [PartState.FAILED, PartState.FAILED]),
+        (ChainEnd((0,), [STOPPED]), "it stood still", False, [PartState.FAILED]),
+    ],
+)
+def test_each_part_of_a_chain_has_an_end_that_says_why(
+    end: ChainEnd, why: str, stopped: bool, states: list[PartState]
+) -> None:
+    ends = ends_of(end, why, stopped=stopped)
+
+    assert [each.state for each in ends] == states
+    assert [each.part for each in ends] == list(end.chain)
+    assert all(each.error for each in ends if each.state is PartState.FAILED)
+
+
+def test_a_chain_that_comes_no_further_is_given_up_and_one_that_does_is_not() -> None:
+    patience = Patience()
+
+    assert all(patience.allows((0,), known) for known in range(10 * IN_VAIN))
+    assert [patience.allows((1,), 5) for _ in range(IN_VAIN + 1)] == [True] * IN_VAIN + [False]
+    assert patience.allows((1,), 6)
+
+
+@pytest.mark.parametrize(
+    ("error", "has_accounts", "ends"),
+    [
+        ("QuotaExceededError: used up", True, True),
+        ("AuthenticationError: refused", False, True),
+        ("AuthenticationError: refused", True, False),
+        ("FileNotFoundError: gone", False, False),
+        ("", False, False),
+    ],
+)
+def test_an_error_that_no_other_part_would_survive_stops_all(error: str, has_accounts: bool, ends: bool) -> None:
+    assert ends_all(error, has_accounts=has_accounts) is ends
