@@ -46,7 +46,7 @@ class Files:
 
 @dataclass(slots=True, frozen=True)
 class Collection:
-    """A collection of Dask.
+    """A collection of Dask. A partition may be computed more than once, and has to have the same items each time.
 
     Attributes:
         kind: "bag" or "dataframe".

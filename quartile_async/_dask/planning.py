@@ -5,6 +5,7 @@ What comes back by way of the scheduler are numbers, and how files are read; nev
 
 from __future__ import annotations
 
+import inspect
 import logging
 import pickle
 import uuid
@@ -12,10 +13,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from pydantic_core import PydanticSerializationError, to_json
+from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from .._errors import ConfigurationError
 from .._resources import Resource
+from ..files import read_items
 from .chains import Link, buckets_for, chains_of
 from .inputs import Collection, Files, Input
 from .parts import Part, Partition, SourceFile, check_is_the_same
@@ -55,18 +57,20 @@ def planned(
         ConfigurationError: a file, the resource or an option cannot be used.
         JournalError: Redis cannot be used.
         OSError: a file is damaged.
+        distributed.KilledWorker: workers die of what they have to read. Whatever a collection's own functions raise
+            comes as itself.
     """
     if part_items < 1:
         raise ConfigurationError(f"part_items={part_items} cannot be used: give at least 1.")
     check_resource_travels(resource)
-    origin = origin_of(given, resource, reading)
+    options = checked_reading(reading)
     with Tasks(client) as tasks:
-        files, parts = _divided(given, resource, reading or {}, part_items, tasks)
+        files, parts = _divided(given, resource, options, part_items, tasks)
         survey = Survey(f"{name}:{uuid.uuid4().hex}", buckets_for(len(parts) * part_items), resource, address)
         links = _links(given, parts, survey, tasks, at_once=2 * threads_of(client))
     chains = chains_of(len(parts), links)
     _tell(parts, chains)
-    return Plan(origin, files, part_items, parts, chains)
+    return Plan(origin_of(given, resource, options), files, part_items, parts, chains)
 
 
 def check_still_fits(
@@ -83,15 +87,29 @@ def origin_of(given: Input, resource: Resource[Any], reading: Mapping[str, Any] 
     """Which input it is.
 
     Raises:
-        ConfigurationError: an option of reading is not one that can be kept.
+        ConfigurationError: an option of reading cannot be used.
     """
-    try:
-        options = to_json(dict(sorted((reading or {}).items()))).decode()
-    except PydanticSerializationError as error:
-        raise ConfigurationError(f"The options of reading cannot be kept with the journal: {error}.") from None
     files = tuple((file.account, file.path) for file in given.files) if isinstance(given, Files) else ()
     collection = str(given) if isinstance(given, Collection) else ""
-    return Origin(files, collection, (resource.path, *resource.key), options)
+    return Origin(files, collection, (resource.path, *resource.key), to_json(checked_reading(reading)).decode())
+
+
+def checked_reading(reading: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Options of `read_items`, as they travel and are kept: the same text for the same options.
+
+    Raises:
+        ConfigurationError: one of them is not known, or is not plain data.
+    """
+    known = set(inspect.signature(read_items).parameters) - {"path", "resource"}
+    if unknown := sorted(set(reading or {}) - known):
+        raise ConfigurationError(f"reading has {unknown[0]!r}, and files are read with {', '.join(sorted(known))}.")
+    options = dict(sorted((reading or {}).items()))
+    if "required" in options:
+        options["required"] = sorted(set(options["required"]))
+    try:
+        return dict(from_json(to_json(options)))
+    except PydanticSerializationError as error:
+        raise ConfigurationError(f"The options of reading cannot be kept with the journal: {error}.") from None
 
 
 def check_resource_travels(resource: Resource[Any]) -> None:

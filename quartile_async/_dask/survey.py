@@ -67,8 +67,8 @@ class Survey:
 # One part
 
 
-def surveyed(survey: Survey, part: Part, data: Any = None) -> int:
-    """Keeps the digests of a part's keys in Redis; gives how many items it has. Items that are invalid have no key.
+def surveyed(survey: Survey, part: Part, data: Any = None) -> None:
+    """Keeps the digests of a part's keys in Redis. Items that are invalid have no key.
 
     Whoever does it once more, as after the death of a worker, writes the same.
 
@@ -76,17 +76,10 @@ def surveyed(survey: Survey, part: Part, data: Any = None) -> int:
         JournalError: the file has changed, or Redis is away.
         ConfigurationError, OSError: the items cannot be read.
     """
-    codec, count = codec_for(survey.resource), 0
-
-    def keys() -> Iterator[Any]:
-        nonlocal count
-        for block in _blocks_of(items_of(part, data, survey.resource)):
-            count += len(block)
-            yield from codec.check(block).keys
-
-    found = in_buckets(digests(keys(), part.account), survey.buckets)
-    asyncio.run(_keep(survey, part.number, found))
-    return count
+    codec = codec_for(survey.resource)
+    blocks = _blocks_of(items_of(part, data, survey.resource))
+    keys = itertools.chain.from_iterable(codec.check(block).keys for block in blocks)
+    asyncio.run(_keep(survey, part.number, in_buckets(digests(keys, part.account), survey.buckets)))
 
 
 def _blocks_of(items: Items) -> Iterator[list[Any]]:

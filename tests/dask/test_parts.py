@@ -18,7 +18,7 @@ from quartile_async._dask.forms import Form, form_of, opened_as
 from quartile_async._dask.inputs import Collection, FileInput, Files, input_of
 from quartile_async._dask.parts import Part, Partition, Records, SourceFile, check_is_the_same, items_of
 from quartile_async._dask.plan import Plan, check_forms, check_is_the_same_input
-from quartile_async._dask.planning import check_resource_travels, origin_of, to_survey
+from quartile_async._dask.planning import check_resource_travels, checked_reading, origin_of, to_survey
 from quartile_async._frames import TableItems
 from quartile_async._tables.places import Place
 from quartile_async.files import ItemFiles, read_items
@@ -250,9 +250,19 @@ def test_a_file_that_is_opened_with_other_settings_is_another_input(tmp_path: Pa
         check_forms(plan, input_of(read_items(path, resource=MASTERLIST, decimal=",")))
 
 
-def test_options_of_reading_that_cannot_be_kept_are_an_error() -> None:
+def test_options_of_reading_that_cannot_be_used_are_an_error() -> None:
     with pytest.raises(ConfigurationError, match="options of reading cannot be kept"):
-        origin_of(input_of("a.csv"), MASTERLIST, {"spellings": object()})
+        checked_reading({"spellings": object()})
+    with pytest.raises(ConfigurationError, match=r"reading has 'resource', and files are read with all_named, decimal"):
+        checked_reading({"resource": MASTERLIST})
+
+
+def test_the_same_options_of_reading_are_the_same_in_whatever_way_they_are_given() -> None:
+    one = {"required": {"b", "a"}, "named": {"Target": "percACoS"}}
+    other = {"named": {"Target": "percACoS"}, "required": iter(["b", "a", "b"])}
+
+    assert checked_reading(one) == checked_reading(other) == {"named": {"Target": "percACoS"}, "required": ["a", "b"]}
+    assert checked_reading(None) == {}
 
 
 @pytest.mark.parametrize(

@@ -46,9 +46,9 @@ def test_parts_with_a_key_in_common_are_linked_and_nothing_is_left_in_redis(serv
         {"asin": item(1)["asin"].lower(), "countryCode": "US", "percACoS": 0.5}
     )  # invalid: it has no key
 
-    counts = [surveyed(survey, part(number), content) for number, content in enumerate(contents)]
+    for number, content in enumerate(contents):
+        surveyed(survey, part(number), content)
 
-    assert counts == [2_500, 2_501, 2_501, 2_501]
     assert chains_found(survey, 4) == ((0,), (1, 3), (2,))
     assert server.say("DBSIZE") == b":16\r\n"
     forgotten(survey, range(4), 1)
