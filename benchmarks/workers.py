@@ -1,7 +1,7 @@
 """`python -m benchmarks.workers`: do twice the workers take half the time? It needs redis-server and the extra `dask`.
 
 An upload of one file by 1, 2, 4 and 8 workers of a local cluster, each with a few slots, on a server that takes its
-time to accept a batch and has room for any number: the server's latency is the limit, and not the cores of this machine.
+time to accept a batch and has room for any number: its latency is the limit, and not the cores of this machine.
 What is measured is all that a caller waits for: the division of the file, the survey of its keys, and the upload. What
 the server counted must be what the caller was told.
 """
