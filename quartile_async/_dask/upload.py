@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, fields
 from types import TracebackType
 from typing import Any, Self, TypeAlias
@@ -71,7 +71,7 @@ class DaskUpload:
         self._patience = Patience()
         self._told: Mapping[int, Mapping[str, Any]] = {}
         self._tell_all: Callable[[Word], object] = lambda word: None
-        self._stopped = False
+        self._stopped = self._left = False
         self._started_at: float | None = None
         self._ended_at: float | None = None
         self._iteration: Generator[PartItemResult] | None = None
@@ -88,8 +88,16 @@ class DaskUpload:
     ) -> None:
         self.close()
 
+    def leave(self) -> None:
+        """Has the workers end what they do within seconds, and the iteration then ends.
+
+        It can be called from any thread, and from a signal handler.
+        """
+        self._stopped = self._left = True
+        self._tell_all(Word.LEAVE)
+
     def close(self) -> None:
-        """Leaves the upload: the workers end what they do within seconds."""
+        """Leaves the upload, in the thread that iterates: the workers end what they do within seconds."""
         if self._iteration is not None:
             self._iteration.close()
 
@@ -119,9 +127,13 @@ class DaskUpload:
 
     @property
     def progress(self) -> PartsProgress:
-        """Counts up to this moment; what was read and submitted, as the workers told it a second or two ago."""
+        """Counts up to this moment; what was read and submitted, as the workers told it a second or two ago.
+
+        It can be asked for in any thread.
+        """
         tally, seconds = self._tally, self._seconds
-        ends = {part: _told_by(end) for part, end in self._ends.items()}
+        # Copied in one go: the thread that iterates may add to it meanwhile.
+        ends = {part: _told_by(end) for part, end in self._ends.copy().items()}
         told = list({**self._told, **ends}.values())
         done = tally.items
         rate = done / seconds if seconds > 0.0 else 0.0
@@ -182,7 +194,7 @@ class DaskUpload:
         keeper = Keeper(channel, self._job.name, self._job.lease)
         try:
             portal.call(keeper.begin)
-            self._tell_all = lambda word: portal.start_task_soon(keeper.say, word)
+            self._tell_all = lambda word: _say(portal, keeper, word)
             try:
                 yield from self._with_workers(portal, channel, keeper)
             finally:
@@ -200,7 +212,7 @@ class DaskUpload:
         for chain in planned.plan.chains:
             cluster.submit(chain)
         try:
-            while not cluster.is_idle:
+            while not (cluster.is_idle or self._left):
                 # Read behind the ends that are known: what these parts have told is there, then.
                 ended = cluster.take_ended()
                 yield from self._read(portal, channel)
@@ -231,7 +243,7 @@ class DaskUpload:
             logger.warning("Part %d and %d behind it: %s. It is run again.", end.chain[0], len(end.chain) - 1, why)
             cluster.submit(end.chain)
             return
-        has_accounts = any(part.account is not None for part in self._parts)
+        has_accounts = len({part.account for part in self._parts}) > 1
         for part in ends_of(end, why, stopped=self._stopped):
             self._ends[part.part] = part
             if part.state is PartState.FINISHED:
@@ -253,6 +265,11 @@ class DaskUpload:
         error = PartsFailedError(sorted(ends, key=lambda end: end.part), len(self._parts))
         error.unaccounted = list(self.unaccounted)
         return error
+
+
+def _say(portal: BlockingPortal, keeper: Keeper, word: Word) -> None:
+    with suppress(RuntimeError):  # the run has ended in this moment
+        portal.start_task_soon(keeper.say, word)
 
 
 def _told_by(end: PartEnd) -> dict[str, int]:

@@ -272,3 +272,25 @@ def test_another_input_under_the_same_name_is_refused(opened: Open, tmp_path: Pa
     catalogue(path, 101)
     with pytest.raises(JournalError, match="is not the file that this upload has divided"):
         taken(opened(path))
+
+
+def test_an_upload_can_be_left_from_another_thread_while_no_result_comes(
+    opened: Open, tmp_path: Path, emulator: ThreadedEmulator, slowly: None
+) -> None:
+    PROCESSING[0] = 3600.0
+    upload = opened(catalogue(tmp_path / "c.csv", 3_000), max_in_flight=4)
+    left_at: list[float] = []
+
+    def leave_once_batches_are_in_flight() -> None:
+        while len(emulator.batches) < 4:
+            time.sleep(0.02)
+        left_at.append(time.monotonic())
+        upload.leave()
+
+    threading.Thread(target=leave_once_batches_are_in_flight).start()
+    results = taken(upload)
+
+    assert results == []
+    assert time.monotonic() - left_at[0] < 10.0
+    assert len(emulator.batches) == 4
+    assert {end.state for end in upload.summary.parts} <= {PartState.STOPPED, PartState.NOT_BEGUN}
