@@ -2,8 +2,8 @@
 
 python -m tests.dask.kills --kills 12 --items 50000
 
-Workers die, or stand still for longer than their lease; the caller dies, and calls again; Redis dies and comes back with
-its file, or does not answer for some seconds.
+Workers die, or stand still for longer than their lease; the caller dies, and calls again; Redis dies and comes back
+with its file, or does not answer for some seconds.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ import dask
 import distributed
 from pydantic_core import from_json
 
+import quartile_async.dask  # noqa: F401  # the scheduler, which is in this process, imports it when it reads a task
 from quartile_async.emulator import Fault, Lognormal, ThreadedEmulator
 
 from ..journal.kills import REJECTED_EVERY, catalogue
