@@ -9,6 +9,7 @@ import logging
 import re
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricR
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.semconv.attributes import error_attributes, http_attributes, server_attributes, url_attributes
 from opentelemetry.semconv.metrics import http_metrics
 
@@ -36,6 +38,8 @@ from quartile_async import (
     _tracing,
 )
 from quartile_async import opentelemetry as integration
+from quartile_async._telemetry import late
+from quartile_async._traces import RequestTrace
 from quartile_async.emulator import Emulator, Fault, ThreadedEmulator
 from quartile_async.opentelemetry import QuartileInstrumentor
 
@@ -303,6 +307,168 @@ async def test_log_records_of_a_batch_are_written_within_its_span(
     assert {getattr(span, "name", None) for span in heard} == {"batch process/masterlist"}
 
 
+# When spans are written
+
+
+def exported(telemetry: Telemetry, name: str) -> ReadableSpan:
+    (span,) = telemetry.named(name)
+    return span
+
+
+def begun_request(path: str) -> RequestTrace:
+    """A request that has been answered and whose end is still to come."""
+    assert _tracing.active is not None
+    request = _tracing.active.request("POST", "http://127.0.0.1", path, path, 0)
+    request.__enter__().answered(201)
+    return request
+
+
+async def test_while_a_batch_goes_on_its_requests_are_written(
+    telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(late, "DELAY", 0.01)
+    async with Emulator(processing=60.0) as emulator, client_for(emulator) as client:
+        uploading = asyncio.ensure_future(client.upload(MASTERLIST, items(1)).collect())
+        await until(lambda: bool(telemetry.named("PATCH ")) and bool(telemetry.named("GET ")))
+
+        assert telemetry.named("batch ") == []
+        within = {span.parent.span_id for span in telemetry.spans if span.parent}
+        uploading.cancel()
+        await asyncio.wait([uploading])
+    assert within == {exported(telemetry, "batch ").get_span_context().span_id}
+
+
+@pytest.mark.parametrize(("delay", "many"), [(0.01, 10_000), (3600.0, 2)])
+async def test_batches_that_have_ended_are_written_soon_or_once_they_are_many(
+    telemetry: Telemetry, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, delay: float, many: int
+) -> None:
+    monkeypatch.setattr(late, "DELAY", delay)
+    monkeypatch.setattr(late, "MANY", many)
+    held, go_on = asyncio.Event(), asyncio.Event()
+
+    async def rows() -> AsyncIterator[dict[str, Any]]:
+        for row in items(200):
+            yield row
+        held.set()
+        await go_on.wait()
+
+    async with client_for(emulator) as client:
+        uploading = asyncio.ensure_future(client.upload(MASTERLIST, rows()).collect())
+        await held.wait()
+        await until(lambda: len(telemetry.named("batch ")) == 2)
+        assert telemetry.named("upload ") == []
+        go_on.set()
+        await uploading
+
+
+async def test_a_span_has_the_times_of_what_it_tells_of_not_of_when_it_was_written(
+    telemetry: Telemetry, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(late, "DELAY", 3600.0)
+    delivered, go_on = asyncio.Event(), asyncio.Event()
+
+    async def rows() -> AsyncIterator[dict[str, Any]]:
+        yield item(1)
+        await go_on.wait()
+
+    async def upload(client: QuartileClient) -> None:
+        async for _ in client.upload(MASTERLIST, rows()):
+            delivered.set()
+
+    before = time.time_ns()
+    async with client_for(emulator, linger=0.0) as client:
+        uploading = asyncio.ensure_future(upload(client))
+        await delivered.wait()
+        after = time.time_ns()
+        go_on.set()
+        await uploading
+
+    patch, batch = exported(telemetry, "PATCH "), exported(telemetry, "batch ")
+    assert batch.start_time and batch.end_time and patch.start_time and patch.end_time  # noqa: PT018  # for mypy
+    assert before <= batch.start_time <= patch.start_time < patch.end_time <= batch.end_time <= after
+
+
+async def test_a_span_that_is_asked_about_before_it_is_written_is_the_one_that_is_exported(
+    telemetry: Telemetry, emulator: Emulator
+) -> None:
+    asked: list[trace.SpanContext] = []
+
+    async def token() -> str:
+        span = trace.get_current_span()
+        span.set_attribute("asked", True)
+        with telemetry.tracer.start_as_current_span("vault"):
+            asked.append(span.get_span_context())
+        return emulator.access_token
+
+    async with client_for(emulator, auth=token) as client:
+        await client.upload(MASTERLIST, items(1)).collect()
+
+    batch, vault = exported(telemetry, "batch "), exported(telemetry, "vault")
+    assert asked == [batch.get_span_context()]
+    assert vault.parent == asked[0]
+    assert attributes_of(batch)["asked"] is True
+    assert counts_of(batch) == {"succeeded": 1}
+
+
+async def test_a_processor_may_ask_for_the_span_that_is_being_made(telemetry: Telemetry, emulator: Emulator) -> None:
+    class Curious(SpanProcessor):
+        def on_start(self, span: Any, parent_context: Any = None) -> None:
+            trace.get_current_span().get_span_context()
+
+    telemetry.tracers.add_span_processor(Curious())
+
+    async def token() -> str:
+        assert trace.get_current_span().get_span_context().is_valid
+        return emulator.access_token
+
+    async with client_for(emulator, auth=token) as client:
+        await client.upload(MASTERLIST, items(1)).collect()
+
+    assert len(telemetry.named("batch ")) == 1
+
+
+async def test_a_request_for_a_token_that_outlasts_its_batch_is_within_it_all_the_same(telemetry: Telemetry) -> None:
+    assert _tracing.active is not None
+    with _tracing.active.upload({"resource": "process/masterlist"}, "http://127.0.0.1") as upload:
+        with upload.batch(1, resumed=False):
+            request = begun_request("/auth/v2/login")
+        await asyncio.sleep(0)
+    request.__exit__(None, None, None)
+
+    login = exported(telemetry, "POST ")
+    assert login.parent == exported(telemetry, "batch ").get_span_context()
+    assert attributes_of(login)["http.response.status_code"] == 201
+
+
+async def test_what_is_sampled_out_is_not_exported_and_its_metrics_are(emulator: Emulator) -> None:
+    telemetry = Telemetry()
+    telemetry.tracers.sampler = ALWAYS_OFF
+    QuartileInstrumentor().instrument(tracer_provider=telemetry.tracers, meter_provider=telemetry.meters)
+    try:
+        async with client_for(emulator) as client:
+            await client.upload(MASTERLIST, items(150)).collect()
+    finally:
+        QuartileInstrumentor().uninstrument()
+
+    assert telemetry.spans == ()
+    assert telemetry.values("quartile.items", "quartile.outcome") == {"succeeded": 150}
+    assert sum(point.count for point in telemetry.points("http.client.request.duration")) == len(emulator.requests)
+    telemetry.meters.shutdown()
+
+
+async def test_items_that_are_replayed_and_those_that_are_not_are_counted_apart(
+    telemetry: Telemetry, emulator: Emulator, tmp_path: Path
+) -> None:
+    async with client_for(emulator) as client:
+        await client.upload(MASTERLIST, items(100), journal=tmp_path / "journal").collect()
+        await client.upload(MASTERLIST, items(100), journal=tmp_path / "journal").collect()
+
+    assert telemetry.values("quartile.items", "quartile.outcome") == {"succeeded": 100}
+    first, second = telemetry.named("upload ")
+    assert counts_of(first) == {"succeeded": 100}
+    assert counts_of(second) == {"replayed": 100}
+
+
 # Leaving
 
 ONE_AT_ONCE = [{"asin": ""}, *items(1000)]
@@ -522,7 +688,8 @@ async def test_the_server_is_not_told_of_the_trace_nor_an_instrumentation_of_aio
 
 
 def test_names_that_the_conventions_have_are_the_conventions() -> None:
-    source = Path(integration.__file__).read_text(encoding="utf-8")
+    folder = Path(integration.__file__).parent / "_telemetry"
+    source = "".join(file.read_text(encoding="utf-8") for file in folder.glob("*.py"))
 
     for name in (
         http_attributes.HTTP_REQUEST_METHOD,

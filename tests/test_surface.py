@@ -110,7 +110,11 @@ def imports_of(file: Path) -> set[str]:
         ("duckdb", {"files.py"}),
         ("redis", {"_shared/connection.py"}),
         ("sqlite3", {"_journal_sqlite.py"}),
-        ("opentelemetry", {"opentelemetry.py"}),
+        (
+            "opentelemetry",
+            {"opentelemetry.py"}
+            | {f"_telemetry/{room}.py" for room in ("attributes", "batches", "late", "metrics", "requests", "uploads")},
+        ),
     ],
 )
 def test_one_file_each_opens_aiohttp_backoff_duckdb_and_sqlite(library: str, files: set[str]) -> None:
@@ -206,6 +210,14 @@ DASK_FLOORS = [
 ]
 
 
+TELEMETRY_FLOORS = [
+    {"attributes", "guard", "metrics"},
+    {"late"},
+    {"batches"},
+    {"requests", "uploads", "waits"},
+]
+
+
 SHARED_FLOORS = [
     {"scripts", "rate", "work"},
     {"connection", "journal_durability"},
@@ -225,6 +237,7 @@ SHARED_FLOORS = [
             DASK_FLOORS,
             {"_client", "_errors", "_frames", "_keys", "_resources", "_results", "_upload", "_validation", "files"},
         ),
+        ("_telemetry", TELEMETRY_FLOORS, {"_api", "_errors", "_results", "_traces"}),
         (
             "_shared",
             SHARED_FLOORS,

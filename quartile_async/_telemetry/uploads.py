@@ -1,0 +1,100 @@
+"""The span of an upload."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from opentelemetry import context, trace
+from opentelemetry.util.types import AttributeValue
+
+from .._results import ItemResult, Outcome
+from .._traces import EndedBy
+from .attributes import add, address, of_counts, of_error, tally
+from .batches import Batch, BatchTelemetry
+from .guard import harmless
+from .late import Writer
+from .metrics import Instruments, Total
+
+
+class Upload:
+    """An upload, as `UploadTrace`. It runs in a task of its own: what is made current there need not be put back."""
+
+    def __init__(
+        self, tracer: trace.Tracer, instruments: Instruments, labels: Mapping[str, object], server: str
+    ) -> None:
+        self._tracer = tracer
+        self._instruments = instruments
+        self._resource = labels["resource"]
+        self._labels: dict[str, AttributeValue] = {
+            f"quartile.{name}": str(value) for name, value in labels.items() if value is not None
+        }
+        self._server = server
+        self._writer = Writer()
+        self._span: trace.Span = trace.INVALID_SPAN
+        self._counts: dict[str, int] = {}
+        self._totals: dict[str, Total] = {}
+        self._replayed = 0
+
+    def __enter__(self) -> Self:
+        self._begin()
+        here = context.get_current()
+        instruments = self._instruments
+        self._batches = BatchTelemetry(
+            tracer=self._tracer,
+            writer=self._writer,
+            name=f"batch {self._resource}",
+            parent=here,
+            labels=self._labels,
+            active=instruments.active_batches.of(self._labels),
+            counted=[],
+            polls=instruments.polls.of(self._labels),
+        )
+        return self
+
+    @harmless
+    def _begin(self) -> None:
+        attributes: dict[str, AttributeValue] = {**self._labels, **address(self._server)}
+        self._span = self._tracer.start_span(f"upload {self._resource}", attributes=attributes)
+        context.attach(trace.set_span_in_context(self._span))
+
+    def batch(self, items: int, *, resumed: bool) -> Batch:
+        return Batch(self._batches, items, resumed=resumed)
+
+    def results(self, results: Sequence[ItemResult[Any]]) -> None:
+        counted = self._batches.counted
+        told = counted.pop() if counted and counted[-1].results is results else tally(results)
+        self._count(told.fresh)
+        self._replayed += len(results) - sum(told.fresh.values())
+
+    @harmless
+    def ended(self, by: EndedBy, *, read: int, batches: int, error: Exception | None) -> None:
+        if (rest := read - self._replayed - sum(self._counts.values())) > 0:
+            self._count({Outcome.UNKNOWN.value: rest})
+        found = of_counts(self._counts)
+        if self._replayed:
+            found["quartile.items.replayed"] = self._replayed
+        found |= {"quartile.items": read, "quartile.batches": batches, "quartile.ended_by": by}
+        if error is not None:
+            found |= of_error(error)
+            self._span.set_status(trace.StatusCode.ERROR)
+        self._span.set_attributes(found)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._writer.write()
+        self._end()
+
+    @harmless
+    def _end(self) -> None:
+        self._span.end()
+
+    def _count(self, counts: Mapping[str, int]) -> None:
+        add(self._counts, counts)
+        for outcome, count in counts.items():
+            if (total := self._totals.get(outcome)) is None:
+                total = self._instruments.items.of(self._labels | {"quartile.outcome": outcome})
+                self._totals[outcome] = total
+            total.add(count)
