@@ -1,4 +1,4 @@
-"""The library with OpenTelemetry's spans and metrics, which nobody exports."""
+"""The library with OpenTelemetry's spans, as `library_traced`, and metrics, which nobody reads."""
 
 from __future__ import annotations
 
