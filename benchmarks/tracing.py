@@ -1,9 +1,9 @@
 """What does it cost to be told of the work: by OpenTelemetry's spans and metrics, by events, and by neither?
 
 The clients are the library itself, in the same rounds. Spans go through a `BatchSpanProcessor`, as in production, whose
-thread is measured with the rest; how they are encoded and sent is the exporter's, and is not. "untraced" has the hook for
-traces and everything behind it loaded, and unused; whether there is a hook at all cannot be asked in one run, only from
-one version to the next.
+thread is measured with the rest; how they are encoded and sent is the exporter's, and is not. "untraced" has the hook
+for traces and everything behind it loaded, and unused; whether there is a hook at all cannot be asked in one run, only
+from one version to the next.
 """
 
 from __future__ import annotations
