@@ -14,12 +14,15 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from anyio.from_thread import start_blocking_portal
+
 from ._again import checked_retry
 from ._dask.inputs import Files, Input, input_of
 from ._dask.job import Credentials, Job, address_of, check_travels, checked_options
 from ._dask.parts import Part
 from ._dask.planner import planner_of
 from ._dask.ranges import PART_ITEMS
+from ._dask.removal import removed
 from ._dask.results import PartEnd, PartItemResult, PartsFailedError, PartsProgress, PartsSummary, PartState
 from ._dask.upload import DaskUpload
 from ._errors import ConfigurationError
@@ -42,6 +45,7 @@ __all__ = [
     "PartsFailedError",
     "PartsProgress",
     "PartsSummary",
+    "remove",
     "upload",
 ]
 
@@ -120,6 +124,21 @@ def upload(
     )
     _check_settings(name, job, url)
     return DaskUpload(job, url, dask_client, planner_of(given, job, dask_client, part_items, reading))
+
+
+def remove(journal: tuple[str, str]) -> None:
+    """Removes what Redis keeps of an upload, which would stay for ever; its name can then be used for another one.
+
+    Args:
+        journal: as for `upload`.
+
+    Raises:
+        ConfigurationError: that is none.
+        JournalError: the upload is under way, or Redis cannot be used.
+    """
+    url, name = _checked_journal(journal)
+    with start_blocking_portal() as portal:
+        portal.call(removed, url, name)
 
 
 def _checked_journal(journal: object) -> tuple[str, str]:

@@ -204,7 +204,7 @@ DASK_FLOORS = [
     {"chains", "channel", "forms", "job", "results", "tasks"},
     {"blocks", "ends", "inputs", "keeper", "parts", "seen"},
     {"plan", "ranges", "survey", "task"},
-    {"cluster", "planning"},
+    {"cluster", "planning", "removal"},
     {"upload"},
     {"planner"},
 ]

@@ -188,6 +188,10 @@ class CallerEnd(_End):
         """Keeps a plan for later runs of this name."""
         await self._ask("SET", self._keys.plan, plan)
 
+    async def forget_plan(self) -> None:
+        """Forgets the plan: the next run of this name makes a new one."""
+        await self._ask("DEL", self._keys.plan)
+
     async def forget(self) -> None:
         """Forgets what the run has left behind, but for the plan."""
         await self._ask("DEL", self._results, self._keys.progress_of + self._run)

@@ -130,6 +130,11 @@ class Job:
         return quota_from_env({**os.environ, REDIS_URL: self.address()}, **given)
 
 
+def journal_of_part(name: str, part: int) -> str:
+    """The name of a part's journal."""
+    return f"{name}/{part}"
+
+
 def checked_options(options: Mapping[str, Any], max_in_flight: int = 16) -> Mapping[str, Any]:
     """The client's options, where they may travel.
 

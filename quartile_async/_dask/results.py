@@ -104,4 +104,4 @@ class PartsFailedError(QuartileError):
             f"Part {first.part} of {of} ended by an error: {first.error}{others} The others have their results; `ends` "
             "says of each what may be on the server. Mend that, and call the same again: it goes on where this ended."
         )
-        self.ends = tuple(ends)
+        self.ends: tuple[PartEnd, ...] = tuple(ends)

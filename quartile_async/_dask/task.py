@@ -18,7 +18,7 @@ from .._shared.journal import RedisJournal
 from .._upload import Upload
 from .blocks import packed
 from .channel import BLOCK, Word, WorkerEnd
-from .job import Job
+from .job import Job, journal_of_part
 from .parts import Part, items_of
 from .results import PartEnd, PartState
 
@@ -101,11 +101,10 @@ class PartRun:
 
     async def _uploaded(self) -> None:
         job, part = self._job, self._part
-        journal = RedisJournal(
-            job.address(), f"{job.name}/{part.number}", lease=job.lease, wait=4 * job.lease, durability=job.durability
-        )
+        name = journal_of_part(job.name, part.number)
+        journal = RedisJournal(job.address(), name, lease=job.lease, wait=4 * job.lease, durability=job.durability)
         async with job.client_for(part.account) as client:
-            items = items_of(part, self._data, job.resource)
+            items = await asyncio.to_thread(items_of, part, self._data, job.resource)
             upload = self._upload = client.upload(
                 job.resource, items, journal=journal, retry=job.retry, max_item_tries=job.max_item_tries
             )

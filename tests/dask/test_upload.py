@@ -294,3 +294,22 @@ def test_an_upload_can_be_left_from_another_thread_while_no_result_comes(
     assert time.monotonic() - left_at[0] < 10.0
     assert len(emulator.batches) == 4
     assert {end.state for end in upload.summary.parts} <= {PartState.STOPPED, PartState.NOT_BEGUN}
+
+
+def test_what_was_removed_leaves_nothing_in_redis_and_its_name_is_free(
+    opened: Open, tmp_path: Path, server: RedisServer, emulator: ThreadedEmulator
+) -> None:
+    taken(opened(catalogue(tmp_path / "c.csv", 2_000)))
+
+    quartile_dask.remove((server.url, "a catalogue"))
+
+    left = set(server.say("KEYS", "quartile:*").split()) - {b"$0"}
+    assert not [key for key in left if b"journal" in key or key.endswith((b":plan", b":results"))]
+    assert all(each.ok and not each.replayed for each in taken(opened(catalogue(tmp_path / "d.csv", 100))))
+
+
+def test_what_is_under_way_is_not_removed(opened: Open, tmp_path: Path, server: RedisServer, slowly: None) -> None:
+    with opened(catalogue(tmp_path / "c.csv", 1_000), max_in_flight=2) as upload:
+        next(iter(upload))
+        with pytest.raises(JournalError, match="is under way"):
+            quartile_dask.remove((server.url, "a catalogue"))
