@@ -16,9 +16,10 @@ from rich.console import Console
 
 from .. import MASTERLIST
 from ..emulator import Lognormal, ThreadedEmulator
+from ._ending import Ending
 from ._job import Job, Outputs
 from ._own_command import own_command
-from ._run import Ending, run_job
+from ._run import run_job
 from ._words import say, say_to_copy
 
 HEADER = ("asin", "countryCode", "percACoS")

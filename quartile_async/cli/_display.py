@@ -6,14 +6,15 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.text import Text
 
-from .. import Progress, QuartileError, Summary, Upload
+from .. import Progress, QuartileError, Summary
+from .._dask.results import PartsProgress
 from ._words import say, say_error
 
 REFRESH = 0.1
@@ -25,8 +26,15 @@ PLAIN_EVERY = 5.0
 MOST_MESSAGES = 5
 
 
+class HasProgress(Protocol):
+    """What is shown."""
+
+    @property
+    def progress(self) -> Progress: ...
+
+
 @contextlib.contextmanager
-def display(upload: Upload[Any], total: int, console: Console, sample: Callable[[Progress], object]) -> Iterator[None]:
+def display(upload: HasProgress, total: int, console: Console, sample: Callable[[Progress], object]) -> Iterator[None]:
     """Shows the progress of an upload for as long as the block runs.
 
     Args:
@@ -51,7 +59,7 @@ class _Bar(Bar):
 
 
 @contextlib.contextmanager
-def _bar(upload: Upload[Any], total: int, console: Console) -> Iterator[None]:
+def _bar(upload: HasProgress, total: int, console: Console) -> Iterator[None]:
     columns = (BarColumn(bar_width=None), MofNCompleteColumn(), TimeRemainingColumn(compact=True))
     with _Bar(*columns, console=console, expand=True) as bar:
         task = bar.add_task("upload", total=total, counts="")
@@ -68,7 +76,7 @@ def _bar(upload: Upload[Any], total: int, console: Console) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _lines(upload: Upload[Any], total: int, console: Console) -> Iterator[None]:
+def _lines(upload: HasProgress, total: int, console: Console) -> Iterator[None]:
     def report() -> None:
         progress = upload.progress
         say(console, f"{progress.done} of about {total} items: {_short(progress)}")
@@ -86,7 +94,13 @@ def _short(progress: Progress) -> str:
     }
     told = [f"{count} {name}" for name, count in counts.items() if count or name == "ok"]
     under_way = f", {progress.in_flight} batches in flight" if progress.in_flight else ""
-    return f"{progress.rate:,.0f}/s  {', '.join(told)}{under_way}"
+    return f"{progress.rate:,.0f}/s  {', '.join(told)}{under_way}{_parts(progress)}"
+
+
+def _parts(progress: Progress) -> str:
+    if not isinstance(progress, PartsProgress):
+        return ""
+    return f", {progress.parts_ended} of {progress.parts} parts" if progress.parts else ", dividing it into parts"
 
 
 @contextlib.contextmanager

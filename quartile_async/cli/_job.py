@@ -62,6 +62,27 @@ class Outputs:
 
 
 @dataclass(slots=True, frozen=True)
+class Spread:
+    """How an upload is spread over the workers of a Dask cluster.
+
+    Attributes:
+        cluster: the address of its scheduler; None: it is one of this machine, for this upload.
+        redis: the URL of the Redis in which the upload is written down.
+        journal: by which name.
+        workers: of a cluster of this machine; None: one for each core.
+        part_items: the most items of a part; None: as many as the library has it.
+        restart: whatever stands under that name is to be left behind.
+    """
+
+    cluster: str | None
+    redis: str
+    journal: str
+    workers: int | None = None
+    part_items: int | None = None
+    restart: bool = False
+
+
+@dataclass(slots=True, frozen=True)
 class Job:
     """What to upload, and how.
 
@@ -74,6 +95,7 @@ class Job:
         command: what to type to go on with it.
         asks: whether a person is asked before anything is sent, where there is one.
         first: how many items are sent; None: all.
+        spread: over which workers; None: this process uploads it.
     """
 
     files: tuple[Path, ...]
@@ -86,6 +108,12 @@ class Job:
     command: str = ""
     asks: bool = False
     first: int | None = None
+    spread: Spread | None = None
+
+    @property
+    def can_be_resumed(self) -> bool:
+        """Whether it is written down what has been sent."""
+        return self.journal is not None or self.spread is not None
 
 
 def opened_source(job: Job) -> Source:

@@ -10,7 +10,6 @@ from rich.prompt import Confirm
 from rich.table import Table
 from rich.text import Text
 
-from .. import QuartileClient
 from ._findings import MOST_EXAMPLES, Findings, looked_through
 from ._job import Job, Source
 from ._journals import Standing
@@ -22,10 +21,15 @@ def is_asked(job: Job, console: Console) -> bool:
     return job.asks and console.is_terminal and sys.stdin.isatty()
 
 
+def where_to(server: str, account: str | None) -> str:
+    """Where items go, for people."""
+    return f"{server}, account: {account or 'no label'}"
+
+
 async def previewed(
-    job: Job, source: Source, client: QuartileClient, standing: Standing, console: Console
+    job: Job, source: Source, standing: Standing, console: Console, *, where: str
 ) -> tuple[Findings, bool]:
-    """Looks through the whole file, shows what was understood, and asks; gives whether it is to be sent.
+    """Looks through the whole file, shows what was understood and `where` it goes, and asks; gives the answer.
 
     Raises:
         OSError: the file cannot be read to its end.
@@ -37,7 +41,7 @@ async def previewed(
     _show_examples(findings, console)
     say(console, f"{job.name}: {findings.records:,} records")
     findings.tell(console)
-    return findings, findings.valid > 0 and _confirmed(job, findings, client, standing, console)
+    return findings, findings.valid > 0 and _confirmed(job, findings, standing, console, where)
 
 
 def _show_examples(findings: Findings, console: Console) -> None:
@@ -52,10 +56,8 @@ def _show_examples(findings: Findings, console: Console) -> None:
     console.print(table)
 
 
-def _confirmed(job: Job, findings: Findings, client: QuartileClient, standing: Standing, console: Console) -> bool:
-    server = client._api.server  # pyright: ignore[reportPrivateUsage]  # one package
-    account = client._account or "no label"  # pyright: ignore[reportPrivateUsage]  # one package
-    say(console, f"To {server}, account: {account}")
+def _confirmed(job: Job, findings: Findings, standing: Standing, console: Console, where: str) -> bool:
+    say(console, f"To {where}")
     count = findings.valid if job.first is None else min(job.first, findings.records)
     what = f"the {count:,} valid records" if job.first is None else f"the first {count:,} records"
     if job.first is None and not findings.invalid:

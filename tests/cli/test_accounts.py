@@ -496,18 +496,18 @@ FAULTY = """
 import os
 import sys
 import quartile_async.cli._commands as commands
-import quartile_async.cli._run as run
+import quartile_async.cli._take as take
 
 async def broken(*_, **__):
     raise RuntimeError("not expected: " + os.environ["QUARTILE_SUBSCRIPTION_KEY"])
 
 async def broken_on_the_way(self):
-    async with self._upload as upload:
-        async for _ in upload:
+    async with self._upload:
+        async for _ in self._blocks:
             await broken()
 
 commands.check_credentials = broken
-run._Run._take_results = broken_on_the_way
+take._Run._take_results = broken_on_the_way
 sys.argv = ["quartile-async", *sys.argv[1:]]
 from quartile_async.__main__ import main
 main()
