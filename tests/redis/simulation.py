@@ -6,16 +6,11 @@ python -m tests.redis.simulation --seed 4711
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import itertools
-import logging
-import multiprocessing
 import random
 import signal
 import sys
-import time
-import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +24,7 @@ from quartile_async._shared.scripts import RESERVE, Keys
 from quartile_async._shared.share import RedisShare
 from quartile_async._shared.terms import Membership, Terms
 
+from ..simulation.seeds import run_seeds
 from ..simulation.virtual import EPOCH, run_virtually
 
 KEYS = Keys("a subscription key")
@@ -357,34 +353,9 @@ def simulated(seed: int) -> World:
     return world
 
 
-def _failure(seed: int) -> str | None:
-    try:
-        simulated(seed)
-    except BaseException:  # noqa: BLE001  # whatever it is, its seed is what counts
-        return f"{traceback.format_exc(limit=-4)}Again: python -m tests.redis.simulation --seed {seed}\n"
-    return None
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.redis.simulation", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=1_000)
-    parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--seed", type=int)
-    parser.add_argument("--processes", type=int)
-    options = parser.parse_args()
-    logging.getLogger("quartile_async").setLevel(logging.CRITICAL)
-    if options.seed is not None:
-        world = simulated(options.seed)
-        print(f"seed {options.seed}: {world.redis.commands} commands, all promises kept")
-        return 0
-    started, seeds = time.monotonic(), range(options.first, options.first + options.seeds)
-    with multiprocessing.Pool(options.processes) as pool:
-        failures = [failure for failure in pool.imap_unordered(_failure, seeds, chunksize=10) if failure]
-    for failure in failures[:10]:
-        print(failure)
-    print(f"{len(seeds)} seeds, {len(failures)} failed, {time.monotonic() - started:.1f} s")
-    return 1 if failures else 0
+def _told(world: World) -> str:
+    return f"{world.redis.commands} commands"
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_seeds("tests.redis.simulation", __doc__, simulated, _told))
