@@ -77,15 +77,12 @@ class Machine:
         self.turns = 0
         self.still_until = 0.0
         self.stood_still = 0
+        self.is_killed = False
         self._clock = clock
         self._stops = stops
         self.noise: list[dict[str, Any]] = []
         self.loop.set_exception_handler(lambda loop, context: self.noise.append(context))
         self.task = self.loop.create_task(run())
-
-    @property
-    def is_killed(self) -> bool:
-        return self.still_until == math.inf
 
     @property
     def is_over(self) -> bool:
@@ -105,6 +102,7 @@ class Machine:
         if (seconds := self._stops.pop(self.turns, None)) is not None:
             self.still_until = self._clock.now + seconds
             self.stood_still += 1
+            self.is_killed = seconds == math.inf
             return
         self.loop.call_soon(self.loop.stop)
         self.loop.run_forever()
@@ -116,7 +114,8 @@ class Machine:
         for task in tasks:
             self.loop.call_soon(task.cancel)
         while not all(task.done() for task in tasks):
-            self._clock.now = max(self._clock.now, self._clock.now if self._has_ready else self._first_timer)
+            if not self._has_ready:
+                self._clock.now = max(self._clock.now, self._first_timer)
             self.turn()
         self.loop.run_until_complete(self.loop.shutdown_asyncgens())
         self.loop.close()
