@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -118,6 +118,27 @@ class FileTokenStore:
         finally:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(lock.release)
+
+
+class LoginStore(FileTokenStore):
+    """The tokens of one login; a refresh does not make it forget whose they are.
+
+    Args:
+        path: the file.
+        user: a digest of the user's name; see `StoredTokens.user`.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], user: str) -> None:
+        super().__init__(path)
+        self._user = user
+
+    async def save(self, tokens: StoredTokens) -> None:
+        await super().save(replace(tokens, user=tokens.user or self._user))
+
+
+def tokens_in_file(path: str | os.PathLike[str]) -> StoredTokens | None:
+    """What `FileTokenStore.load` gives, for callers that are not on an event loop, or may block it for a moment."""
+    return _load(Path(path))
 
 
 def _taken(lock: filelock.BaseFileLock) -> bool:

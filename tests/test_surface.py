@@ -201,8 +201,8 @@ TABLE_FLOORS = [
 
 
 DASK_FLOORS = [
-    {"chains", "channel", "forms", "job", "results", "tasks"},
-    {"blocks", "ends", "inputs", "keeper", "parts", "seen"},
+    {"chains", "channel", "forms", "job", "results", "tasks", "terminal"},
+    {"blocks", "ends", "environment", "inputs", "keeper", "parts", "seen"},
     {"plan", "ranges", "survey", "task"},
     {"cluster", "planning", "removal"},
     {"upload"},
@@ -235,7 +235,10 @@ SHARED_FLOORS = [
         (
             "_dask",
             DASK_FLOORS,
-            {"_client", "_errors", "_frames", "_keys", "_resources", "_results", "_upload", "_validation", "files"},
+            {
+                *("_client", "_credentials", "_errors", "_frames", "_keys", "_resources", "_results", "_token_store"),
+                *("_upload", "_validation", "files"),
+            },
         ),
         ("_telemetry", TELEMETRY_FLOORS, {"_api", "_errors", "_results", "_traces"}),
         (

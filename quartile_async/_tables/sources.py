@@ -70,6 +70,7 @@ class ItemFile:
         reading: how it is read.
         first: the place from which on its records are given.
         stop: the number, from 0, of the record before which they end; None: they reach to its end.
+        label: what its records have for the name of their file; None: they have none.
         header: the names of the columns as they stand in the file.
         columns: the names of the fields: the header's, renamed, or those in the first 1,000 records of JSON.
         complete: whether records can have no other fields than those.
@@ -94,7 +95,7 @@ class ItemFile:
         self.path = path
         self.table: Table = table
         self.reading: Reading = reading
-        self._label = label
+        self.label: str | None = label
         self.first: Place = first
         self.stop: int | None = stop
         self.renamed: Mapping[str, str] = reading.renamed
@@ -117,7 +118,7 @@ class ItemFile:
         They are what they are in the whole: cleaned by what was told from its beginning, with the same lines. A file
         that cannot be entered in the middle is read from its beginning.
         """
-        return ItemFile(self.path, self.table, self.reading, label=self._label, first=first, stop=stop)
+        return ItemFile(self.path, self.table, self.reading, label=self.label, first=first, stop=stop)
 
     async def __aiter__(self) -> AsyncIterator[Row | MalformedRow]:
         records = self.records()
@@ -136,8 +137,8 @@ class ItemFile:
         try:
             for record in itertools.islice(records, skipped, count):
                 cleaned = clean(record)
-                if self._label is not None:
-                    cleaned.file = self._label
+                if self.label is not None:
+                    cleaned.file = self.label
                 yield cleaned
         finally:
             records.close()

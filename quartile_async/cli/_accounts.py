@@ -11,7 +11,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Literal
@@ -32,6 +32,7 @@ from .. import (
 from .._answers import is_about_the_key
 from .._client import BASE_URL
 from .._http import checked_base_url
+from .._token_store import LoginStore
 from .._tokens import Freshness, digest_of, freshness_of
 from ._faults import fault_of, hide
 
@@ -99,26 +100,19 @@ class Account:
         return self.server if self.profile is None else f"profile {self.profile!r} at {self.server}"
 
 
-class LoginStore(FileTokenStore):
-    """The tokens of one login; a refresh does not make it forget whose they are."""
-
-    def __init__(self, path: Path, user: str) -> None:
-        super().__init__(path)
-        self._user = user
-
-    async def save(self, tokens: StoredTokens) -> None:
-        await super().save(replace(tokens, user=tokens.user or self._user))
-
-
 class StoredLogin(RefreshAuth):
     """Goes on from `quartile-async login`.
 
     Attributes:
+        path: the file with its tokens.
+        user: a digest of the user's name.
         again: what to type when it has ended.
     """
 
-    def __init__(self, refresh_token: str, *, store: LoginStore, again: str) -> None:
-        super().__init__(refresh_token, store=store)
+    def __init__(self, refresh_token: str, *, path: Path, user: str, again: str) -> None:
+        super().__init__(refresh_token, store=LoginStore(path, user))
+        self.path = path
+        self.user: str = user
         self.again: str = again
 
 
@@ -221,7 +215,7 @@ def _auth_from(tokens: StoredTokens, account: Account) -> str | StoredLogin:
             f"The stored login for {account} is another user's, not that of {account.username!r}. Run: {again}"
         )
     if tokens.refresh_token is not None:
-        return StoredLogin(tokens.refresh_token, store=LoginStore(account.store, tokens.user), again=again)
+        return StoredLogin(tokens.refresh_token, path=account.store, user=tokens.user, again=again)
     if freshness_of(tokens, time.time()) is Freshness.EXPIRED:
         raise ConfigurationError(f"The stored login for {account} has ended. Run: {again}")
     return tokens.access_token

@@ -27,6 +27,7 @@ from .._tables.headers import parsed_map
 from .._tables.values import PercentScale, checked_decimal
 from ._accounts import Account, account_for, advice_on, check_key, complete_profile, settings_for
 from ._dry_run import dry_run
+from ._ending import Ending
 from ._faults import show_traceback
 from ._held import Held
 from ._inputs import Inputs, inputs_of
@@ -36,6 +37,7 @@ from ._login import asked_password, asked_username, log_in, log_out, tell_login
 from ._own_command import same_command
 from ._questions import check_credentials, show_batch
 from ._run import run_job
+from ._spread import LOCAL, check_together, spread_over
 from ._words import say, say_error
 
 SUCCEEDED, INCOMPLETE, UNUSABLE, STOPPED, INTERRUPTED = 0, 1, 2, 3, 130
@@ -102,7 +104,12 @@ def upload(
     profile: ProfileOption = None,
     base_url: BaseUrl = None,
     batch_paths: BatchPathsOption = "example",
-    max_in_flight: Annotated[int, typer.Option(min=1, help="Batches under way at once.")] = 16,
+    max_in_flight: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Batches under way at once. Default: 16; with --dask 64, over all workers.", show_default=False
+        ),
+    ] = None,
     results: Annotated[
         Path | None,
         typer.Option(help="Write each item's result to this .csv, .jsonl or .parquet file.", show_default=False),
@@ -127,7 +134,7 @@ def upload(
         Path | None,
         typer.Option(
             help="Where the upload is written down, so that it can be resumed. Default: FILE.journal, or "
-            "FILE.ACCOUNT.journal where there is a label; none for a pipe.",
+            "FILE.ACCOUNT.journal where there is a label; none for a pipe. With --dask: its name in Redis.",
             show_default=False,
         ),
     ] = None,
@@ -171,6 +178,29 @@ def upload(
         PipeFormat | None,
         typer.Option("--format", help="What comes through a pipe. Default: by its name, else csv.", show_default=False),
     ] = None,
+    dask: Annotated[
+        str | None,
+        typer.Option(
+            metavar="local|ADDRESS",
+            help="Upload by many workers: those of a Dask cluster, or processes of this machine (local).",
+            show_default=False,
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="With --dask local. Default: one for each core.", show_default=False)
+    ] = None,
+    part_items: Annotated[
+        int | None,
+        typer.Option(min=1, help="With --dask: the most items of a part. Default: 50,000.", show_default=False),
+    ] = None,
+    redis: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="With --dask: the Redis of the journal. Default: QUARTILE_REDIS_URL. With a password only there.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Upload a file of items.
 
@@ -189,15 +219,46 @@ def upload(
         understanding = Understanding(
             parsed_map(column_map or ()), checked_decimal(decimal), _scale(percent_scale), encoding, sheet
         )
+        check_together(
+            dask,
+            _given(
+                {
+                    "--first": first,
+                    "--no-journal": no_journal,
+                    "--again": again,
+                    "--profile": profile,
+                    "--redis": redis,
+                    "--workers": workers,
+                    "--part-items": part_items,
+                }
+            ),
+        )
     options = {"base_url": base_url, "max_in_flight": max_in_flight, "batch_paths": batch_paths, "account": account}
-    settings = _settings(context, profile, options, needs_auth=not dry)
+    account_ = _account(context, profile, options)
+    with _usable():
+        settings = settings_for(account_) if not dry and dask in (None, LOCAL) else account_.settings
     if dry and (first is not None or report is not None):
         _unusable("--dry-run checks the whole file and sends nothing: it goes with neither --first nor --report.")
     if no_journal and (journal or again or restart):
         _unusable("--no-journal goes with none of --journal, --again and --restart.")
     outputs = Outputs(results, retry_file, report, as_json)
     with _inputs(files, pipe_format, outputs) as inputs:
-        place = None if no_journal else journal or default_journal(inputs, settings.get("account"))
+        spread = None
+        if dask is not None and not dry:
+            spread = spread_over(
+                dask,
+                redis=redis,
+                journal=journal,
+                inputs=inputs,
+                account=settings.get("account"),
+                server=account_.server,
+                resource=RESOURCES[resource],
+                workers=workers,
+                part_items=part_items,
+                restart=restart,
+            )
+            settings = settings | {"base_url": account_.server}
+        place = None if no_journal or spread else journal or default_journal(inputs, settings.get("account"))
         job = Job(
             inputs.paths,
             RESOURCES[resource],
@@ -209,10 +270,11 @@ def upload(
             command=same_command(),
             asks=not yes,
             first=first,
+            spread=spread,
         )
         if dry:
             raise typer.Exit(SUCCEEDED if _run(dry_run(job, err)) else INCOMPLETE)
-        ending = _run(run_job(job, err))
+        ending = _run(_uploaded(job))
     if ending.interrupted or ending.declined:
         raise typer.Exit(INTERRUPTED)
     if ending.error is not None:
@@ -220,6 +282,18 @@ def upload(
         _advise(ending.error, settings)
         raise typer.Exit(STOPPED)
     raise typer.Exit(SUCCEEDED if ending.complete else INCOMPLETE)
+
+
+def _given(options: dict[str, Any]) -> set[str]:
+    return {option for option, value in options.items() if value is not None and value is not False}
+
+
+async def _uploaded(job: Job) -> Ending:
+    if job.spread is None:
+        return await run_job(job, err)
+    from ._run_spread import run_spread  # which needs dask and redis
+
+    return await run_spread(job, job.spread, err)
 
 
 @app.command()

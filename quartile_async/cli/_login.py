@@ -10,9 +10,9 @@ from collections.abc import Callable
 import typer
 
 from .. import ConfigurationError, LoginAuth, QuartileClient
-from .._token_store import MemoryTokenStore
+from .._token_store import LoginStore, MemoryTokenStore
 from .._tokens import digest_of
-from ._accounts import Account, LoginStore, made_tokens_folder
+from ._accounts import Account, made_tokens_folder
 from ._faults import hide
 
 LONGEST_PASSWORD = 4096

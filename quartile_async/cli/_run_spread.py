@@ -1,0 +1,140 @@
+"""One upload of files by many workers, from the terminal."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio.to_thread
+from rich.console import Console
+
+from .. import ConfigurationError
+from .. import dask as quartile_dask
+from .._dask.environment import FromEnvironment
+from .._dask.ranges import PART_ITEMS
+from .._dask.upload import DaskUpload
+from .._results import Tally
+from .._shared.connection import described
+from ..files import ItemFiles
+from ._ending import Ending, say_what_became_of_it
+from ._job import Job, Source, Spread, check_paths, opened_source, say_what_was_understood
+from ._journals import Standing
+from ._parts import PartsUpload
+from ._parts_told import told_of_parts
+from ._preview import is_asked, previewed, where_to
+from ._redis import looked_at
+from ._report import ReportGatherer
+from ._secrets import for_workers_here
+from ._take import Begun, taken
+from ._words import say
+from ._workers import workers_at, workers_here
+
+MAX_IN_FLIGHT = 64
+"""Batches under way at once, over all workers, where nobody has said another number."""
+
+OF_THIS_PROCESS = ("subscription_key", "auth", "account", "max_in_flight")
+"""Settings that are not sent to the workers as they are."""
+
+
+async def run_spread(job: Job, spread: Spread, console: Console) -> Ending:
+    """Uploads the files by workers, shows progress, writes results and prints the summary.
+
+    Raises:
+        ConfigurationError, JournalError, OSError: a file, the cluster, Redis or a setting cannot be used; nothing was
+            sent.
+    """
+    source = await anyio.to_thread.run_sync(opened_source, job)
+    check_paths(job)
+    say_what_was_understood(source, console)
+    known = await looked_at(spread)
+    server, account = job.settings["base_url"], job.settings.get("account")
+    async with _workers(job, spread) as workers:
+        total = None
+        if is_asked(job, console):
+            if known and not spread.restart:
+                say(console, f"An upload of the name {spread.journal} was begun before: it is gone on with.")
+            findings, wanted = await previewed(job, source, Standing(), console, where=where_to(server, account))
+            total = findings.records
+            if not wanted:
+                say(console, "Nothing was sent.")
+                return Ending(Tally().summary(batches=0, seconds=0.0), declined=True)
+        if known and spread.restart:
+            await anyio.to_thread.run_sync(quartile_dask.remove, (spread.redis, spread.journal))
+            say(console, f"What stood under the name {spread.journal} was removed.")
+        if total is None:
+            total = await source.estimate()
+        say(console, f"Journal: {spread.journal}, in {described(spread.redis)}")
+        upload = _upload(job, spread, source, workers)
+        gathered = ReportGatherer(name=job.name, account=account, server=server, resource=job.resource.path)
+
+        def begun() -> Begun:
+            parts = PartsUpload(upload, labels_of(source))
+            return Begun(parts, parts)
+
+        ending, writers = await taken(job, source, begun, gathered, console, total=total)
+    ending.details = tuple(
+        told_of_parts(upload.parts, upload.summary.parts, items=ending.summary.items, replayed=gathered.replayed)
+    )
+    say_what_became_of_it(job, ending, writers, console)
+    return ending
+
+
+@dataclass(slots=True, frozen=True)
+class Workers:
+    """Who uploads.
+
+    Attributes:
+        client: a `distributed.Client`.
+        credentials: as for `quartile_async.dask.upload`.
+    """
+
+    client: Any
+    credentials: Callable[[str | None], Any]
+
+
+@asynccontextmanager
+async def _workers(job: Job, spread: Spread) -> AsyncIterator[Workers]:
+    if spread.cluster is not None:
+        async with workers_at(spread.cluster, spread.redis) as client:
+            yield Workers(client, FromEnvironment())
+        return
+    with tempfile.TemporaryDirectory(prefix="quartile-async-") as folder:
+        given = for_workers_here(job.settings, spread.redis, Path(folder))
+        async with workers_here(spread.workers, given.environment) as client:
+            yield Workers(client, given.credentials)
+
+
+def _upload(job: Job, spread: Spread, source: Source, workers: Workers) -> DaskUpload:
+    options = {name: value for name, value in job.settings.items() if name not in OF_THIS_PROCESS}
+    files = source.files if isinstance(source, ItemFiles) else (source,)
+    return quartile_dask.upload(
+        [(job.settings.get("account"), file) for file in files],
+        job.resource,
+        journal=(spread.redis, spread.journal),
+        dask_client=workers.client,
+        credentials=workers.credentials,
+        part_items=spread.part_items or PART_ITEMS,
+        max_in_flight=job.settings.get("max_in_flight") or _max_in_flight(),
+        **options,
+    )
+
+
+def _max_in_flight() -> int:
+    if not (said := os.environ.get("QUARTILE_REDIS_MAX_IN_FLIGHT")):
+        return MAX_IN_FLIGHT
+    if not said.isdecimal():
+        raise ConfigurationError(f"QUARTILE_REDIS_MAX_IN_FLIGHT={said!r} cannot be used: give a whole number.")
+    return int(said)
+
+
+def labels_of(source: Source) -> dict[str, str]:
+    """Path -> name of the file, where there are several."""
+    if not isinstance(source, ItemFiles):
+        return {}
+    paths = (os.path.abspath(file.path) for file in source.files)  # noqa: PTH100  # not resolved, as in the parts
+    return {path: file.label or path for path, file in zip(paths, source.files, strict=True)}
