@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib.metadata
 import json
 import logging
@@ -10,6 +11,7 @@ import re
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -438,6 +440,24 @@ async def test_a_request_for_a_token_that_outlasts_its_batch_is_within_it_all_th
     login = exported(telemetry, "POST ")
     assert login.parent == exported(telemetry, "batch ").get_span_context()
     assert attributes_of(login)["http.response.status_code"] == 201
+
+
+async def test_what_was_traced_needs_no_garbage_collection_to_go(telemetry: Telemetry, emulator: Emulator) -> None:
+    spans: list[weakref.ref[trace.Span]] = []
+
+    async def token() -> str:
+        spans.append(weakref.ref(trace.get_current_span()))
+        return emulator.access_token
+
+    gc.disable()
+    try:
+        async with client_for(emulator, auth=token) as client:
+            await client.upload(MASTERLIST, items(300)).collect()
+        await until(lambda: not any(span() for span in spans))
+    finally:
+        gc.enable()
+
+    assert spans
 
 
 async def test_what_is_sampled_out_is_not_exported_and_its_metrics_are(emulator: Emulator) -> None:

@@ -73,18 +73,15 @@ class Batch:
         telemetry = self._telemetry
         telemetry.active.add(1)
         telemetry.writer.begun(self)
-        self.span = LateSpan(telemetry.tracer, telemetry.name, telemetry.parent, self._attributes)
+        attributes: dict[str, AttributeValue] = {**telemetry.labels, "quartile.items": self._items}
+        if self._resumed:
+            attributes["quartile.batch.resumed"] = True
+        self.span = LateSpan(telemetry.tracer, telemetry.name, telemetry.parent, attributes)
         self.here = trace.set_span_in_context(self.span, telemetry.parent)
         self.silent = context.set_value(SUPPRESS_HTTP, True, self.here)
         current.set(self)
         context.attach(self.here)
         return self
-
-    def _attributes(self) -> dict[str, AttributeValue]:
-        attributes: dict[str, AttributeValue] = {**self._telemetry.labels, "quartile.items": self._items}
-        if self._resumed:
-            attributes["quartile.batch.resumed"] = True
-        return attributes
 
     def requested(self, request: Request) -> None:
         """A request has ended: one of the batch, or one for a token that outlasted the batch which needed it first."""

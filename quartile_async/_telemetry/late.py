@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from time import time_ns
 from typing import Any, Protocol
 
@@ -34,7 +34,7 @@ class LateSpan(trace.Span):
 
     Args:
         parent: the context that it is made in.
-        attributes: gives those that are known when it begins.
+        attributes: those that are known when it begins.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class LateSpan(trace.Span):
         tracer: trace.Tracer,
         name: str,
         parent: context.Context,
-        attributes: Callable[[], dict[str, AttributeValue]],
+        attributes: dict[str, AttributeValue],
     ) -> None:
         self._tracer = tracer
         self._name = name
@@ -68,7 +68,7 @@ class LateSpan(trace.Span):
             if self._made is None:
                 # A processor may write a log record, and so ask for what is being made.
                 self._made = trace.INVALID_SPAN
-                self._make(self._attributes() | further)
+                self._make(self._attributes | further)
             return self._made
 
     @harmless
