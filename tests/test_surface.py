@@ -223,8 +223,8 @@ SHARED_FLOORS = [
     {"connection", "journal_durability"},
     {"terms", "journal_records", "journal_words"},
     {"grants", "leases", "tokens", "journal_hold"},
-    {"share", "journal"},
-    {"quota"},
+    {"share", "journal_session"},
+    {"quota", "journal"},
 ]
 
 

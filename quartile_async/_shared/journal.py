@@ -5,21 +5,18 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from .._errors import ConfigurationError, JournalError
-from .._gathering import Gathering
 from .._journal import Contents, ItemsRead, Record, RecordedBatch, Subject
 from .connection import Link, RedisClient, RefusedError, UnreachableError, client_of, described, text_of
 from .journal_durability import Durability, checked_durability, settings_from, warning_about
 from .journal_hold import OPENING, Hold, HoldTerms
-from .journal_records import behind, contents_of, items_read_of, recorded_batch_of
+from .journal_records import contents_of
+from .journal_session import Session
 from .journal_words import not_taken, unusable
 from .scripts import (
-    JOURNAL_BATCHES,
-    JOURNAL_ITEMS,
     JOURNAL_LOOK,
     JOURNAL_REMOVE,
     JOURNAL_SETTINGS,
@@ -31,12 +28,6 @@ from .work import finished as done_to_the_end
 
 SHORTEST_LEASE = 0.5
 """Seconds."""
-
-PAGE = 64
-"""Records that are read in one go."""
-
-CLOSING = 3.0
-"""Seconds that what is still to be written has when a journal is closed."""
 
 logger = logging.getLogger("quartile_async")
 
@@ -50,7 +41,7 @@ class RedisJournal:
     once another one has taken over, and submits nothing that had not passed its last check before.
 
     How durable a record is, is Redis's: it must write what it does to a file (`appendonly yes`), and loses nothing that
-    was answered with `appendfsync always`. Both are checked when the journal is opened.
+    was answered with `appendfsync always`. Both are checked when the journal is session.
 
     Args:
         url: as redis-py takes it: `redis://`, `rediss://` (TLS) or `unix://`, with user and password; or a client of
@@ -83,61 +74,56 @@ class RedisJournal:
         self._name = checked_name(name)
         self._keys = journal_keys(name)
         self._terms = HoldTerms(lease, wait, outage_limit)
-        self._durability = checked_durability(durability)
-        self._open: _Open | None = None
+        self._durability: Durability = checked_durability(durability)
+        self._session: Session | None = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({described(self._url)!r}, {self._name!r})"
 
     async def open(self, subject: Subject) -> Contents:
         """See `Journal.open`."""
-        if self._open is not None:
+        if self._session is not None:
             raise JournalError(f"The journal {self!r} is in use by another upload. Wait for its end.")
         link = Link(self._url)
         hold = Hold(link, self._keys, self._terms, repr(self))
-        opened = self._open = _Open(hold)
+        session = self._session = Session(hold)
         try:
             await self._check_durability(link)
-            opened.contents = await hold.take(subject)
+            session.contents = await hold.take(subject)
         except BaseException:
-            self._open = None
-            await done_to_the_end(opened.close(finished=False))
+            self._session = None
+            await done_to_the_end(session.close(finished=False))
             raise
-        return opened.contents
+        return session.contents
 
     async def items_from(self, index: int) -> Sequence[ItemsRead]:
         """See `Journal.items_from`."""
-        opened = self._opened
-        return items_read_of(index, await self._page(JOURNAL_ITEMS, index, opened.contents.items))
+        return await self._running.items_from(index)
 
     async def batches_from(self, first: int, number: int) -> Sequence[RecordedBatch]:
         """See `Journal.batches_from`."""
-        found = await self._page(JOURNAL_BATCHES, behind(first, number), self._opened.contents.batches)
-        try:
-            return [recorded_batch_of(*batch) for batch in found]
-        except ValueError as error:
-            raise JournalError(f"The journal {self!r} holds what nobody wrote there ({error}).") from error
+        return await self._running.batches_from(first, number)
 
     def write(self, *records: Record) -> asyncio.Future[None]:
         """See `Journal.write`."""
-        return self._opened.gathering.add(records)
+        return self._running.write(records)
 
     async def close(self, *, finished: bool) -> None:
         """See `Journal.close`."""
-        opened, self._open = self._opened, None
-        await done_to_the_end(opened.close(finished=finished))
+        session, self._session = self._running, None
+        await done_to_the_end(session.close(finished=finished))
 
     def is_held(self) -> bool:
         """See `HeldJournal.is_held`."""
-        return self._opened.hold.is_held()
+        return self._running.hold.is_held()
 
     async def check_held(self) -> None:
         """See `HeldJournal.check_held`."""
-        await self._opened.hold.check_held()
+        await self._running.hold.check_held()
 
     def when_lost(self, tell: Callable[[Exception], object]) -> None:
         """See `HeldJournal.when_lost`."""
-        self._opened.hold.tell = tell
+        self._running.hold.tell = tell
 
     async def contents(self) -> Contents | None:
         """What it holds, whoever has it; None where there is no such journal.
@@ -159,10 +145,10 @@ class RedisJournal:
             raise not_taken(repr(self), reply)
 
     @property
-    def _opened(self) -> _Open:
-        if self._open is None:
+    def _running(self) -> Session:
+        if self._session is None:
             raise JournalError(f"The journal {self!r} is not open.")
-        return self._open
+        return self._session
 
     async def _check_durability(self, link: Link) -> None:
         """Raises JournalError where Redis may lose more than it should; else says what it may."""
@@ -176,17 +162,6 @@ class RedisJournal:
         if words := warning_about(settings_from(config, info), self._durability, link.name):
             _warn_once(words)
 
-    async def _page(self, script: Script, place: object, known: int) -> list[Any]:
-        hold = self._opened.hold
-        arguments = ("", 0, place, known, PAGE)
-        try:
-            page: list[Any] = await hold.link.insist(
-                script, self._keys, lambda: arguments, patience=self._terms.patience
-            )
-        except (UnreachableError, RefusedError) as error:
-            raise unusable(repr(self), hold.link.name, error, hold.link.lost_for) from error
-        return page
-
     async def _once(self, script: Script) -> list[Any]:
         """What a script says that needs no hold."""
         link = Link(self._url)
@@ -197,59 +172,6 @@ class RedisJournal:
         finally:
             await link.aclose()
         return reply
-
-
-class _Open:
-    """A journal while one upload has it: what is written goes to Redis commit by commit, in its order."""
-
-    def __init__(self, hold: Hold) -> None:
-        self.hold = hold
-        self.contents = Contents(0, 0, 0.0, 0.0, None)
-        self.gathering = Gathering(self._commit)
-        self._commits: deque[tuple[list[Record], Callable[[object, BaseException | None], object]]] = deque()
-        self._writing: asyncio.Task[None] | None = None
-
-    def _commit(self, records: list[Record], tell: Callable[[object, BaseException | None], object]) -> None:
-        self._commits.append((records, tell))
-        if self._writing is None or self._writing.done():
-            self._writing = asyncio.get_running_loop().create_task(self._write(), name="quartile_async journal writer")
-
-    async def _write(self) -> None:
-        while self._commits:
-            records, tell = self._commits[0]
-            failure: BaseException | None = None
-            try:
-                await self.hold.append(records)
-            except Exception as error:  # noqa: BLE001  # whatever it is, those who wait are told
-                failure = error
-            del self._commits[0]
-            tell(None, failure)
-
-    async def close(self, *, finished: bool) -> None:
-        """Ends after all that was written, and gives the journal back; where Redis is away, that is not waited for."""
-        try:
-            async with asyncio.timeout(CLOSING):
-                await self._flush()
-                await self.hold.give_back(finished=finished)
-        except (UnreachableError, RefusedError, TimeoutError) as error:
-            logger.warning("%s was not given back, and will be free once its lease runs out: %s", self.hold, error)
-        finally:
-            await self._end()
-
-    async def _flush(self) -> None:
-        self.gathering.commit()
-        if self._writing is not None:
-            await asyncio.wait([self._writing])
-
-    async def _end(self) -> None:
-        await self.hold.end()
-        if self._writing is not None and not self._writing.done():
-            self._writing.cancel()
-            await asyncio.wait([self._writing])
-        while self._commits:
-            _, tell = self._commits.popleft()
-            tell(None, self.hold.fail(JournalError(f"{self.hold} was closed before all was written.")))
-        await self.hold.link.aclose()
 
 
 def _check_at_least(least: float, **settings: object) -> None:

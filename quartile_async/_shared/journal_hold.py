@@ -135,6 +135,19 @@ class Hold:
         await self._done(JOURNAL_WRITE, lambda: arguments, self._terms.patience)
         self._seq, self._items, self._batches = self._seq + len(records), items, batches
 
+    async def read(self, script: Script, arguments: Sequence[object]) -> list[Any]:
+        """What a script reads; nobody need hold the journal for that.
+
+        Raises:
+            JournalError: Redis was not reached for too long.
+        """
+        words = (self._holder, round(self._terms.lease * 1000), *arguments)
+        try:
+            found: list[Any] = await self.link.insist(script, self._keys, lambda: words, patience=self._terms.patience)
+        except (UnreachableError, RefusedError) as error:
+            raise unusable(self._journal, self.link.name, error, self.link.lost_for) from error
+        return found
+
     async def give_back(self, *, finished: bool) -> None:
         """Renews it no more, and lets somebody else have it, where it is held; tries once.
 

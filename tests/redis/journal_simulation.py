@@ -279,7 +279,7 @@ class World:
         """A submit has passed its last check."""
         self.submits += 1
         assert wires.journal is not None
-        holder = wires.journal._opened.hold._holder
+        holder = wires.journal._running.hold._holder
         if holder != self.redis.holder:
             self.wrongs.append(f"{holder} has submitted at {self.clock.now}, and {self.redis.holder} had the journal")
 

@@ -16,6 +16,7 @@ from quartile_async._digests import digested
 from quartile_async._journal import Ended, HeldJournal, Intended, Record, Stage, Subject, Taken, Void
 from quartile_async._journal_rows import subject_of
 from quartile_async._shared import journal as module
+from quartile_async._shared import journal_session
 from quartile_async._shared.connection import Link, UnreachableError
 from quartile_async.emulator import Emulator, Fault
 from quartile_async.redis import RedisJournal
@@ -86,7 +87,7 @@ async def test_what_was_written_is_read_page_by_page_as_it_stood_when_it_was_ope
     index, blocks = 0, 0
     while page := await again.items_from(index):
         index, blocks = page[-1].end, blocks + len(page)
-        assert len(page) <= module.PAGE
+        assert len(page) <= journal_session.PAGE
     assert (index, blocks, contents.items, contents.batches) == (count * 100, count, count * 100, count + 2)
     place, found = (-1, 0), []
     while batches := await again.batches_from(*place):
@@ -200,7 +201,7 @@ async def test_a_lease_that_has_run_out_is_no_hindrance_while_nobody_has_come(se
 async def test_a_clock_of_redis_that_is_put_back_keeps_nobody_out_for_ever(server: RedisServer) -> None:
     dead, second = journal_at(server, lease=1.0), journal_at(server, wait=5.0)
     await dead.open(SUBJECT)
-    await dead._opened.hold.end()
+    await dead._running.hold.end()
     server.say("HSET", KEY, "until", "99999999999999")
     async with asyncio.timeout(4):
         await second.open(SUBJECT)
@@ -517,7 +518,7 @@ async def test_leaving_an_upload_does_not_wait_for_a_redis_that_is_away(
                 own_server.freeze()
                 break
             left = asyncio.get_running_loop().time()
-        assert asyncio.get_running_loop().time() - left < module.CLOSING + 1.0
+        assert asyncio.get_running_loop().time() - left < journal_session.CLOSING + 1.0
     own_server.thaw()
     assert "was not given back, and will be free once its lease runs out" in caplog.text
 
@@ -550,8 +551,8 @@ async def test_a_retry_is_checked_as_the_first_try_is(
         journal = journal_at(server)
         running = asyncio.ensure_future(client.upload(MASTERLIST, items(50), journal=journal).collect())
         await until(lambda: emulator.requests)
-        await journal._opened.hold.end()  # it is as if the process stood still for longer than its lease
-        journal._opened.hold._renewed_at = (-math.inf, -math.inf)
+        await journal._running.hold.end()  # it is as if the process stood still for longer than its lease
+        journal._running.hold._renewed_at = (-math.inf, -math.inf)
         server.say("HSET", KEY, "until", "0")
         other, subject = journal_at(server), fields_of(server, "subject")[0]
         await other.open(subject_of(subject))
