@@ -75,10 +75,12 @@ def _say_what_is_left(job: Job, ending: Ending, console: Console) -> None:
         words = f"Only the first {ending.summary.items} were to be sent. To send {what}: {job.command}"
         say_to_copy(console, words)
         return
-    if not ending.whole:
-        # Parts are read beside each other.
-        others = "any that come after them" if job.spread is None else "any others"
-        say(console, f"{ending.summary.items} records of {job.name} were read; {others} were not, and have no result.")
+    if not ending.whole and job.spread is None:  # else the parts tell it
+        say(
+            console,
+            f"{ending.summary.items} records of {job.name} were read; any that come after them were not, and have no "
+            "result.",
+        )
     if not job.can_be_resumed or (ending.whole and not ending.not_sent):
         return
     if ending.not_sent:

@@ -34,6 +34,8 @@ def told_of_parts(parts: Sequence[Part], ends: Sequence[PartEnd], *, items: int,
     if open_items := sum(sum(end.in_batches.values()) for end in ends):
         batches = sum(len(end.in_batches) for end in ends)
         yield f"{open_items} items are in {batches} batches whose end was not awaited: the server may complete them."
+    if any(end.state is not PartState.FINISHED for end in ends):
+        yield f"{sum(end.read for end in ends)} records were read; any others were not, and have no result."
 
 
 def _told_of_earlier_runs(items: int, replayed: int) -> str:

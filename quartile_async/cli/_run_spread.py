@@ -13,7 +13,7 @@ from typing import Any
 import anyio.to_thread
 from rich.console import Console
 
-from .. import ConfigurationError
+from .. import ConfigurationError, JournalError
 from .. import dask as quartile_dask
 from .._dask.environment import FromEnvironment
 from .._dask.ranges import PART_ITEMS
@@ -77,11 +77,26 @@ async def run_spread(job: Job, spread: Spread, console: Console) -> Ending:
             return Begun(parts, parts)
 
         ending, writers = await taken(job, source, begun, gathered, console, total=total)
+    _check_was_divided(upload, ending)
     ending.details = tuple(
         told_of_parts(upload.parts, upload.summary.parts, items=ending.summary.items, replayed=gathered.replayed)
     )
     say_what_became_of_it(job, ending, writers, console)
     return ending
+
+
+def _check_was_divided(upload: DaskUpload, ending: Ending) -> None:
+    """Raises what kept the input from being divided: nothing was sent."""
+    if not upload.parts and isinstance(ending.error, JournalError):
+        raise JournalError(f"{ending.error} {_WAYS_OUT}") from ending.error
+    if not upload.parts and isinstance(ending.error, ConfigurationError | OSError):
+        raise ending.error
+
+
+_WAYS_OUT = (
+    "On the command line: --journal NAME begins another upload; --restart removes what stands under this name, and "
+    "sends all of it anew."
+)
 
 
 @dataclass(slots=True, frozen=True)

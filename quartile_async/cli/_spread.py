@@ -81,7 +81,8 @@ def check_is_installed() -> None:
     """Raises ConfigurationError where a library is missing that --dask needs."""
     try:
         import distributed  # noqa: F401  # slow to import, and needed by --dask alone
-        import redis  # noqa: F401  # the same
+
+        from .._shared import connection  # noqa: F401  # the same is true of redis, which it opens
     except ModuleNotFoundError as error:
         raise ConfigurationError(
             f"--dask needs the package {error.name}, which is not installed. Install it with: "
