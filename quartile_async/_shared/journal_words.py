@@ -20,7 +20,9 @@ def refused(journal: str, reply: Sequence[Any]) -> JournalError:
         what = f"The journal {journal} is not in Redis any more: it was removed, or Redis has lost what it held."
         return JournalError(f"{what} {_NO_MORE} {_AGAIN}: without a journal, every item is sent once more.")
     if why == "lost":
-        what = f"Redis has lost records of the journal {journal}: it has no more than {int(reply[1])}."
+        what = (
+            f"Redis has lost records of the journal {journal}, or has others than were written: it has {int(reply[1])}."
+        )
         return JournalError(
             f"{what} {_NO_MORE} {_AGAIN}: batches whose records are lost are sent once more. With appendonly yes and "
             "appendfsync always, it loses none."

@@ -503,10 +503,21 @@ async def test_a_redis_that_comes_back_as_it_stood_before_is_noticed(own_server:
     dump.write_bytes(older)
     own_server._keeps = False
     own_server.start()
-    with pytest.raises(JournalError, match=r"has lost records of the journal .* no more than 4"):
+    with pytest.raises(JournalError, match=r"has lost records of the journal .* it has 4\."):
         await journal.write(Void(2))
     await journal.close(finished=True)
     assert fields_of(own_server, "seq", "holder") == ["4", ""], "who goes on need not wait"
+
+
+async def test_a_journal_that_has_more_records_than_were_written_is_not_written_to(server: RedisServer) -> None:
+    journal = journal_at(server, lease=30.0)
+    await journal.open(SUBJECT)
+    await journal.write(*records(1))
+    server.say("HSET", KEY, "seq", "99")
+    with pytest.raises(JournalError, match=r"or has others than were written: it has 99\."):
+        await journal.write(Void(1))
+    assert server.say("HGET", f"{KEY}:ends", "1") == b"$3\r\ne[]\r\n"
+    await journal.close(finished=False)
 
 
 async def test_leaving_an_upload_does_not_wait_for_a_redis_that_is_away(
