@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import distributed
 import openpyxl
 import pytest
 
+import quartile_async.dask  # noqa: F401  # a scheduler in this process would import it on its event loop
 from quartile_async.emulator import ThreadedEmulator
 
 from . import pictures
@@ -51,10 +53,26 @@ def environment(emulator: ThreadedEmulator) -> dict[str, str]:
     }
 
 
+LOCAL_REDIS, SCHEDULER = "redis://localhost:6379/0", "tcp://scheduler:8786"
+
+
+@contextmanager
+def cluster_for(script: str, environment: dict[str, str]) -> Iterator[str]:
+    """The address of a cluster of its own, for a script that needs one."""
+    if SCHEDULER not in script:
+        yield ""
+        return
+    secrets = {name: value for name, value in environment.items() if name.startswith("QUARTILE_")}
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=2, processes=True, dashboard_address="127.0.0.1:0", env=secrets
+    ) as cluster:
+        yield cluster.scheduler_address
+
+
 @contextmanager
 def redis_for(script: str) -> Iterator[str]:
-    """The address of a Redis of its own, for a script that needs one."""
-    if "quartile_async.redis" not in script:
+    """The address of a Redis of its own, for a script or a line that needs one."""
+    if LOCAL_REDIS not in script:
         yield ""
         return
     if REDIS is None:
@@ -67,12 +85,13 @@ def redis_for(script: str) -> Iterator[str]:
 def test_each_script_runs(script: str, quartile_emulator: ThreadedEmulator, tmp_path: Path) -> None:
     (tmp_path / "catalogue.csv").write_text(CATALOGUE)
 
-    with redis_for(script) as url:
-        (tmp_path / "script.py").write_text(script.replace("redis://localhost:6379/0", url))
+    settings = environment(quartile_emulator)
+    with redis_for(script) as url, cluster_for(script, settings) as scheduler:
+        (tmp_path / "script.py").write_text(script.replace(LOCAL_REDIS, url).replace(SCHEDULER, scheduler))
         done = subprocess.run(
             [sys.executable, "script.py"],
             cwd=tmp_path,
-            env=environment(quartile_emulator),
+            env=settings,
             capture_output=True,
             text=True,
             timeout=60,
@@ -115,16 +134,17 @@ def test_each_command_line_runs(line: str, quartile_emulator: ThreadedEmulator, 
     if " journal" in line:
         line = f"quartile-async upload catalogue.csv; {line}"
 
-    done = subprocess.run(
-        ["bash", "-c", line.replace("demo", "demo --items 200")],
-        cwd=tmp_path,
-        env=environment(quartile_emulator)
-        | {"QUARTILE_PROFILES": str(tmp_path / "profiles.toml"), "XDG_DATA_HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    with redis_for(line) as url:
+        done = subprocess.run(
+            ["bash", "-c", line.replace("demo", "demo --items 200").replace(LOCAL_REDIS, url)],
+            cwd=tmp_path,
+            env=environment(quartile_emulator)
+            | {"QUARTILE_PROFILES": str(tmp_path / "profiles.toml"), "XDG_DATA_HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
 
     assert done.returncode in (0, 1), done.stderr  # 1: the catalogue has a bad row, on purpose
     assert "Error" not in done.stderr
