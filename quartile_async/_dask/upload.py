@@ -15,6 +15,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from .._errors import AlreadyStartedError
 from .._results import Outcome, Tally
 from .._shared.connection import Link
+from .._shared.journal import RedisJournal
 from .blocks import unpacked
 from .channel import CallerEnd, Word
 from .cluster import Cluster
@@ -193,6 +194,8 @@ class DaskUpload:
         channel = CallerEnd(link, self._job.name, self._job.run, self._job.lease)
         keeper = Keeper(channel, self._job.name, self._job.lease)
         try:
+            # Here, where it is read: the journals of the parts say it in the logs of workers.
+            portal.call(RedisJournal(self._url, self._job.name, durability=self._job.durability).check_redis)
             portal.call(keeper.begin)
             self._tell_all = lambda word: _say(portal, keeper, word)
             try:

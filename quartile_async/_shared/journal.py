@@ -134,6 +134,18 @@ class RedisJournal:
         status, *found = await self._once(JOURNAL_LOOK)
         return contents_of(found[0][2:]) if text_of(status) == "ok" else None
 
+    async def check_redis(self) -> None:
+        """Checks what Redis promises, as `open` does; what may be lost is logged once.
+
+        Raises:
+            JournalError: it promises less than was asked for, or cannot be used.
+        """
+        link = Link(self._url)
+        try:
+            await self._check_durability(link)
+        finally:
+            await link.aclose()
+
     async def remove(self) -> None:
         """Removes it from Redis, where it would stay for ever.
 

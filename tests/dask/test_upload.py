@@ -313,3 +313,18 @@ def test_what_is_under_way_is_not_removed(opened: Open, tmp_path: Path, server: 
         next(iter(upload))
         with pytest.raises(JournalError, match="is under way"):
             quartile_dask.remove((server.url, "a catalogue"))
+
+
+def test_a_redis_without_a_file_is_refused_before_anything_is_read(
+    dask_client: Any, tmp_path: Path, emulator: ThreadedEmulator
+) -> None:
+    with RedisServer(keeps=False) as forgetful:
+        upload = quartile_dask.upload(
+            catalogue(tmp_path / "c.csv", 10), journal=(forgetful.url, "x"), dask_client=dask_client
+        )
+
+        with pytest.raises(JournalError, match="appendonly"):
+            taken(upload)
+
+    assert upload.parts == ()
+    assert not emulator.requests
