@@ -201,9 +201,9 @@ TABLE_FLOORS = [
 
 
 DASK_FLOORS = [
-    {"chains", "channel", "forms", "job", "results", "tasks", "terminal"},
-    {"blocks", "ends", "environment", "inputs", "keeper", "parts", "seen"},
-    {"plan", "ranges", "survey", "task"},
+    {"chains", "channel", "forms", "results", "tasks", "terminal"},
+    {"blocks", "ends", "inputs", "job", "keeper", "parts", "seen"},
+    {"environment", "plan", "ranges", "survey", "task"},
     {"cluster", "planning", "removal"},
     {"upload"},
     {"planner"},

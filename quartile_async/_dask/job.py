@@ -16,6 +16,7 @@ from .._results import ItemResult
 from .._shared.connection import described
 from .._shared.journal_durability import Durability
 from .._shared.quota import RedisQuota, quota_from_env
+from .channel import PATIENCE
 
 Credentials: TypeAlias = Callable[[str | None], Auth]
 """Gives the `auth` of an account; it is called on the workers."""
@@ -124,7 +125,7 @@ class Job:
             raise ConfigurationError(f"On a worker: {error}") from None
 
     def _quota(self) -> RedisQuota:
-        given: dict[str, Any] = {"max_in_flight": self.max_in_flight, "lease": self.lease}
+        given: dict[str, Any] = {"max_in_flight": self.max_in_flight, "lease": self.lease, "outage_limit": PATIENCE}
         if self.rate is not None:
             given["rate"] = self.rate
         return quota_from_env({**os.environ, REDIS_URL: self.address()}, **given)

@@ -28,10 +28,11 @@ class RedisQuota:
             `redis.asyncio`, as for Sentinel or a cluster, which stays yours to close.
         rate: such as "600/minute", "10/second" or "30/20 seconds"; logins and polls count. None: no rate.
         max_in_flight: batches being submitted or polled, over all clients; each client's own `max_in_flight` holds too.
-        lease: seconds after which what a dead process held is free again; and for which Redis may not be reached.
+        lease: seconds after which what a dead process held is free again.
         when_unreachable: what happens then: "error" (`SharedQuotaError`), or "share": each client goes on with the
             `processes`-th part of rate and batches, until Redis is back.
         processes: how many clients there are at most; needed for "share".
+        outage_limit: seconds for which Redis may not be reached; None: as long as the lease, and at least ten.
 
     Raises:
         ConfigurationError: a setting cannot be used.
@@ -46,6 +47,7 @@ class RedisQuota:
         lease: float = 30.0,
         when_unreachable: WhenUnreachable = "error",
         processes: int | None = None,
+        outage_limit: float | None = None,
     ) -> None:
         check_connections(client_of(url))
         self._url = url
@@ -55,6 +57,7 @@ class RedisQuota:
             lease,
             when_unreachable,
             1 if processes is None else processes,
+            outage_limit,
         )
         _check(self._terms, processes)
 
@@ -91,6 +94,7 @@ def _check(terms: Terms, processes: int | None) -> None:
         ("max_in_flight", terms.max_in_flight, 1),
         ("processes", terms.processes, 1),
         ("lease", terms.lease, SHORTEST_LEASE),
+        ("outage_limit", terms.patience, terms.lease if terms.when_unreachable == "share" else 0.0),
     ):
         kinds = (int,) if least == 1 else (int, float)
         if isinstance(value, bool) or not isinstance(value, kinds) or not least <= value < float("inf"):

@@ -33,6 +33,7 @@ class Terms:
         lease: seconds after which what a dead process held is free again.
         when_unreachable: where Redis is not reached: an error, or a part for each process.
         processes: so many parts are made.
+        outage_limit: seconds for which Redis may not be reached; None: the lease, at least ten.
     """
 
     rate: Rate | None
@@ -40,11 +41,12 @@ class Terms:
     lease: float
     when_unreachable: WhenUnreachable = "error"
     processes: int = 1
+    outage_limit: float | None = None
 
     @property
     def patience(self) -> float:
         """Seconds for which Redis may not be reached. By then, what dead processes held has run out."""
-        return max(self.lease, SHORTEST_PATIENCE)
+        return max(self.lease, SHORTEST_PATIENCE) if self.outage_limit is None else self.outage_limit
 
 
 @dataclass(slots=True)

@@ -651,3 +651,21 @@ def test_a_variable_that_cannot_be_used_is_named(variables: dict[str, str]) -> N
     environ = {"QUARTILE_REDIS_URL": "redis://host"} | variables
     with pytest.raises(ConfigurationError):
         settings_from_env(environ, given={"subscription_key": "k", "auth": "t"})
+
+
+@pytest.mark.parametrize(
+    ("settings", "least"),
+    [
+        ({"outage_limit": -1.0}, "at least 0"),
+        ({"outage_limit": 20.0, "when_unreachable": "share", "processes": 2}, "at least 30"),
+    ],
+)
+def test_a_limit_that_lets_leases_overlap_with_parts_is_refused(settings: dict[str, Any], least: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"outage_limit=.* {least}"):
+        RedisQuota("redis://localhost:1", **settings)
+
+
+def test_the_limit_of_an_outage_is_the_lease_unless_another_one_is_given() -> None:
+    assert RedisQuota("redis://localhost:1", lease=1.0)._terms.patience == 10.0
+    assert RedisQuota("redis://localhost:1", lease=45.0)._terms.patience == 45.0
+    assert RedisQuota("redis://localhost:1", outage_limit=60.0)._terms.patience == 60.0
