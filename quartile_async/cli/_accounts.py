@@ -31,6 +31,7 @@ from .. import (
 )
 from .._answers import is_about_the_key
 from .._client import BASE_URL
+from .._dask.results import PartsFailedError
 from .._http import checked_base_url
 from .._token_store import LoginStore
 from .._tokens import Freshness, digest_of, freshness_of
@@ -190,11 +191,18 @@ def _missing_key(account: Account) -> str:
 def advice_on(error: Exception, settings: Mapping[str, Any]) -> str | None:
     """What is to be typed after an error, and whose fault it is where nobody expected it."""
     auth = settings.get("auth")
-    if isinstance(error, AuthenticationError) and isinstance(auth, StoredLogin) and not is_about_the_key(error.message):
+    if isinstance(auth, StoredLogin) and _is_about_the_login(error):
         return f"The stored login does not work any more. Run: {auth.again}"
     if isinstance(error, APIError) and error.status == HTTPStatus.NOT_FOUND and "batch_paths" not in str(error):
         return "The server knows nothing of this. Check the id, --base-url and --batch-paths."
     return None if isinstance(error, QuartileError | OSError) else fault_of()
+
+
+def _is_about_the_login(error: Exception) -> bool:
+    if isinstance(error, PartsFailedError):
+        named = AuthenticationError.__name__
+        return any(end.error.startswith(named) and not is_about_the_key(end.error) for end in error.ends)
+    return isinstance(error, AuthenticationError) and not is_about_the_key(error.message)
 
 
 def _auth_from_environment(account: Account) -> str | LoginAuth | None:

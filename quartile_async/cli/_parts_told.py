@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 from .._dask.parts import Part
 from .._dask.results import PartEnd, PartState
 
 MOST_TOLD = 5
-"""Parts with an error that are told one by one."""
+"""Errors that are told, each with one of its parts."""
 
 
 def told_of_parts(parts: Sequence[Part], ends: Sequence[PartEnd], *, items: int, replayed: int) -> Iterator[str]:
@@ -26,19 +26,26 @@ def told_of_parts(parts: Sequence[Part], ends: Sequence[PartEnd], *, items: int,
     counts = Counter(end.state for end in ends)
     if ends:
         yield f"{len(ends)} parts: {', '.join(f'{counts[state]} {state}' for state in PartState if counts[state])}."
-    failed = [end for end in ends if end.state is PartState.FAILED]
-    for end in failed[:MOST_TOLD]:
-        yield f"Part {end.part} ({parts[end.part]}) ended by an error: {end.error}"
-    if len(failed) > MOST_TOLD:
-        yield f"and {len(failed) - MOST_TOLD} other parts."
+    yield from _told_of_errors(parts, [end for end in ends if end.state is PartState.FAILED])
     if open_items := sum(sum(end.in_batches.values()) for end in ends):
         batches = sum(len(end.in_batches) for end in ends)
         yield f"{open_items} items are in {batches} batches whose end was not awaited: the server may complete them."
-    if any(end.state is not PartState.FINISHED for end in ends):
-        yield f"{sum(end.read for end in ends)} records were read; any others were not, and have no result."
+    if counts[PartState.FINISHED] < len(ends):
+        yield "Of parts that have not finished, what was not read has no result."
 
 
 def _told_of_earlier_runs(items: int, replayed: int) -> str:
     if replayed < items:
         return f"{replayed} of these results had been learned by an earlier run, and were not sent again."
     return "All of it was uploaded already: nothing was sent. To send it once more: --restart"
+
+
+def _told_of_errors(parts: Sequence[Part], failed: Sequence[PartEnd]) -> Iterator[str]:
+    by_error: defaultdict[str, list[PartEnd]] = defaultdict(list)
+    for end in failed:
+        by_error[end.error].append(end)
+    for error, (first, *others) in list(by_error.items())[:MOST_TOLD]:
+        more = f" and {len(others)} more" if others else ""
+        yield f"Part {first.part} ({parts[first.part]}){more} ended by an error: {error}"
+    if len(by_error) > MOST_TOLD:
+        yield f"and {len(by_error) - MOST_TOLD} other errors."

@@ -53,7 +53,7 @@ async def run_spread(job: Job, spread: Spread, console: Console) -> Ending:
     say_what_was_understood(source, console)
     known = await looked_at(spread)
     server, account = job.settings["base_url"], job.settings.get("account")
-    async with _workers(job, spread) as workers:
+    async with _workers(job, spread, console) as workers:
         total = None
         if is_asked(job, console):
             if known and not spread.restart:
@@ -113,9 +113,9 @@ class Workers:
 
 
 @asynccontextmanager
-async def _workers(job: Job, spread: Spread) -> AsyncIterator[Workers]:
+async def _workers(job: Job, spread: Spread, console: Console) -> AsyncIterator[Workers]:
     if spread.cluster is not None:
-        async with workers_at(spread.cluster, spread.redis) as client:
+        async with workers_at(spread.cluster, spread.redis, tell=lambda line: say(console, line)) as client:
             yield Workers(client, FromEnvironment())
         return
     with tempfile.TemporaryDirectory(prefix="quartile-async-") as folder:

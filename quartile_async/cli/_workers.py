@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from typing import Any
 
@@ -56,12 +56,13 @@ async def workers_here(number: int | None, environment: Mapping[str, str]) -> As
 
 
 @asynccontextmanager
-async def workers_at(address: str, redis: str) -> AsyncIterator[Any]:
+async def workers_at(address: str, redis: str, *, tell: Callable[[str], object]) -> AsyncIterator[Any]:
     """A client of a cluster that is there, whose workers have what they need as far as they are there by now.
 
     Args:
         address: of its scheduler.
         redis: the URL of Redis.
+        tell: is told what people should know.
 
     Raises:
         ConfigurationError: it cannot be reached, or its workers lack something.
@@ -75,7 +76,10 @@ async def workers_at(address: str, redis: str) -> AsyncIterator[Any]:
                 f"The scheduler of Dask at {address} cannot be reached: {error}. Give its address, such as "
                 "tcp://scheduler:8786, or local for a cluster of this machine."
             ) from error
-        check_workers(_found(client, redis))
+        found = _found(client, redis)
+        check_workers(found)
+        if not found:
+            tell("The cluster has no workers yet: they are waited for.")
         return client
 
     async with _opened(opened) as client:

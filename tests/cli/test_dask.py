@@ -195,10 +195,16 @@ def test_workers_of_this_machine_share_one_login_and_go_on_from_a_stored_one(
     home.log_in()
     home.expire()
     by_store = home.run(*upload)
+    refreshes = [each.kind for each in emulator.requests].count("refresh")
+    emulator.expire_token(home.tokens()["refresh_token"])
+    home.expire()
+    ended = home.run(*upload)
 
     assert by_password.returncode == by_store.returncode == 0, by_password.stderr + by_store.stderr
     assert logins == 1
-    assert [each.kind for each in emulator.requests].count("refresh") == 1
+    assert refreshes == 1
+    assert ended.returncode == 3
+    assert "The stored login does not work any more. Run: quartile-async login" in ended.stderr
     for secret in (emulator.password, home.tokens()["refresh_token"], home.tokens()["access_token"]):
         assert secret not in by_password.stderr + by_store.stderr
 
@@ -497,12 +503,13 @@ def test_what_became_of_the_parts_is_told_in_a_few_lines() -> None:
         "3 parts: 1 not begun, 1 finished, 1 failed.",
         "Part 1 (c.csv, records from 1,001 on) ended by an error: AuthenticationError: no",
         "150 items are in 2 batches whose end was not awaited: the server may complete them.",
-        "1300 records were read; any others were not, and have no result.",
+        "Of parts that have not finished, what was not read has no result.",
     ]
-    failed = [PartEnd(number, PartState.FAILED, error="x") for number in range(9)]
-    assert list(told_of_parts([part(number) for number in range(9)], failed, items=0, replayed=0))[6] == (
-        "and 4 other parts."
-    )
+    failed = [PartEnd(number, PartState.FAILED, error=f"error {number // 2}") for number in range(14)]
+    assert list(told_of_parts([part(number) for number in range(14)], failed, items=0, replayed=0))[1:7] == [
+        *(f"Part {2 * number} (c.csv) and 1 more ended by an error: error {number}" for number in range(5)),
+        "and 2 other errors.",
+    ]
     assert list(told_of_parts(parts[:1], ends[:1], items=1_000, replayed=1_000)) == [
         "All of it was uploaded already: nothing was sent. To send it once more: --restart",
         "1 parts: 1 finished.",
