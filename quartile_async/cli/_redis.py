@@ -23,7 +23,7 @@ async def looked_at(spread: Spread) -> bool:
     link = Link(spread.redis)
     try:
         await link.repeat(lambda: link.command("PING"), patience=PATIENCE)
-        await journal._check_durability(link)  # pyright: ignore[reportPrivateUsage]  # one package
+        await journal.check_redis()
         return await CallerEnd(link, spread.journal, "", 0.0).plan() is not None
     except (UnreachableError, RefusedError) as error:
         raise ConfigurationError(
