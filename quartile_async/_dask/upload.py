@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+import weakref
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, fields
@@ -75,7 +76,7 @@ class DaskUpload:
         self._stopped = self._left = False
         self._started_at: float | None = None
         self._ended_at: float | None = None
-        self._iteration: Generator[PartItemResult] | None = None
+        self._iteration: weakref.ref[Generator[PartItemResult]] | None = None
 
     def __repr__(self) -> str:
         state = "not started" if self._started_at is None else "running" if self._ended_at is None else "ended"
@@ -99,8 +100,8 @@ class DaskUpload:
 
     def close(self) -> None:
         """Leaves the upload, in the thread that iterates: the workers end what they do within seconds."""
-        if self._iteration is not None:
-            self._iteration.close()
+        if self._iteration is not None and (iteration := self._iteration()) is not None:
+            iteration.close()
 
     def stop(self) -> None:
         """Has the workers submit no more; what is in flight is finished, and the iteration then ends normally.
@@ -113,8 +114,10 @@ class DaskUpload:
     def __iter__(self) -> Generator[PartItemResult]:
         if self._iteration is not None:
             raise AlreadyStartedError("This upload was started already. Call quartile_async.dask.upload(...) again.")
-        self._iteration = self._iterate()
-        return self._iteration
+        iteration = self._iterate()
+        # Weak: after a `break` nothing but the loop may hold on to the generator, or it would not be finalised.
+        self._iteration = weakref.ref(iteration)
+        return iteration
 
     @property
     def parts(self) -> tuple[Part, ...]:

@@ -194,6 +194,20 @@ def test_what_was_left_is_gone_on_with_and_no_batch_is_sent_twice(
     assert all(told[each.part, each.index] == each.id for each in first)
 
 
+def test_a_break_out_of_the_loop_stops_all_workers_also_while_the_upload_is_held(
+    opened: Open, tmp_path: Path, emulator: ThreadedEmulator, slowly: None
+) -> None:
+    upload = opened(catalogue(tmp_path / "c.csv", 3_000), max_in_flight=2)
+
+    for _ in upload:
+        break
+    submitted = len(emulator.batches)
+    time.sleep(1.0)
+
+    assert len(emulator.batches) == submitted < 30
+    assert "ended" in repr(upload)
+
+
 def test_a_worker_that_is_killed_costs_no_result_and_gives_none_twice(
     opened: Open, tmp_path: Path, emulator: ThreadedEmulator, dask_client: Any, slowly: None
 ) -> None:
@@ -258,7 +272,8 @@ def test_an_upload_that_is_under_way_is_not_begun_by_another_caller(opened: Open
     path = catalogue(tmp_path / "c.csv", 2_000)
 
     with opened(path, max_in_flight=2) as upload:
-        next(iter(upload))
+        results = iter(upload)
+        next(results)
         with pytest.raises(JournalError, match="is under way, from another call that is alive"):
             taken(opened(path))
 
@@ -310,7 +325,8 @@ def test_what_was_removed_leaves_nothing_in_redis_and_its_name_is_free(
 
 def test_what_is_under_way_is_not_removed(opened: Open, tmp_path: Path, server: RedisServer, slowly: None) -> None:
     with opened(catalogue(tmp_path / "c.csv", 1_000), max_in_flight=2) as upload:
-        next(iter(upload))
+        results = iter(upload)
+        next(results)
         with pytest.raises(JournalError, match="is under way"):
             quartile_dask.remove((server.url, "a catalogue"))
 
