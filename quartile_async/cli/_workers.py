@@ -42,7 +42,7 @@ async def workers_here(number: int | None, environment: Mapping[str, str]) -> As
                 n_workers=number or os.cpu_count() or 1,
                 threads_per_worker=1,
                 processes=True,
-                dashboard_address=None,  # pyright: ignore[reportArgumentType]  # as its own docstring has it
+                dashboard_address="127.0.0.1:0",  # None is port 8787, which another cluster may have, for all machines
                 silence_logs=logging.CRITICAL,
                 env=dict(environment),
             )
