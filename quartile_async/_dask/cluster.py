@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import queue
+from asyncio import CancelledError
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from .ends import ChainEnd
@@ -30,7 +32,7 @@ class Cluster:
         self._parts = parts
         self._partition_of = partition_of
         self._running: dict[Any, tuple[int, ...]] = {}
-        self._ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._ended: queue.SimpleQueue[tuple[Any, ChainEnd]] = queue.SimpleQueue()
         self._submitted = 0
 
     @property
@@ -50,18 +52,25 @@ class Cluster:
         future = self._client.compute(task, priority=-self._submitted)
         self._submitted += 1
         self._running[future] = chain
-        future.add_done_callback(self._ended.put)
+        future.add_done_callback(self._note_end)
 
     def take_ended(self) -> list[ChainEnd]:
-        """The tasks that have ended since this was asked last."""
+        """The tasks that have ended since this was asked last; it waits for nothing."""
         ends: list[ChainEnd] = []
         while True:
             try:
-                future = self._ended.get_nowait()
+                future, told = self._ended.get_nowait()
             except queue.Empty:
                 return ends
             if (chain := self._running.pop(future, None)) is not None:
-                ends.append(_end_of(chain, future))
+                ends.append(replace(told, chain=chain))
+
+    def _note_end(self, future: Any) -> None:
+        """Runs in a thread of Dask's: a task whose worker died with what it returned is run once more.
+
+        Whoever takes the results may not wait for that: that task, too, waits for room for its results.
+        """
+        self._ended.put((future, _end_of((), future)))
 
     def cancel(self) -> None:
         """Gives up what has not ended; what runs in a worker's thread ends by what it hears from Redis."""
@@ -73,12 +82,11 @@ class Cluster:
 def _end_of(chain: tuple[int, ...], future: Any) -> ChainEnd:
     from distributed import KilledWorker
 
-    match future.status:
-        case "finished":
-            return ChainEnd(chain, future.result())
-        case "error":
-            error = future.exception()
-            return ChainEnd(
-                chain, error=f"{type(error).__name__}: {error}", workers_died=isinstance(error, KilledWorker)
-            )
+    try:
+        return ChainEnd(chain, future.result())
+    except KilledWorker as error:
+        return ChainEnd(chain, error=f"KilledWorker: {error}", workers_died=True)
+    except (Exception, CancelledError) as error:  # noqa: BLE001  # whatever the task has raised, or Dask itself
+        if future.status == "error":
+            return ChainEnd(chain, error=f"{type(error).__name__}: {error}")
     return ChainEnd(chain, error=f"Dask has {future.status} it: its scheduler may be gone, or the client was closed.")
