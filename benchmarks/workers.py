@@ -152,7 +152,7 @@ def _catalogue(folder: Path, items: int) -> Path:
 def _cluster(workers: int) -> Iterator[Any]:
     from distributed import Client, LocalCluster
 
-    quiet: Any = {"dashboard_address": None, "silence_logs": 50}
+    quiet: Any = {"dashboard_address": "127.0.0.1:0", "silence_logs": 50}
     with (
         LocalCluster(n_workers=workers, threads_per_worker=1, **quiet) as cluster,  # type: ignore[no-untyped-call]  # it has no types
         Client(cluster) as client,  # type: ignore[no-untyped-call]  # it has no types

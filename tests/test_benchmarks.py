@@ -83,6 +83,7 @@ def test_the_journals_command_shows_ratios_memory_and_bytes_of_runs_that_the_ser
     assert 0 < journal < 2 * rows
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(REDIS is None, reason="redis-server is not installed (Debian: apt-get install redis-server)")
 def test_the_redis_command_shows_ratios_and_admissions_of_runs_that_the_server_counted() -> None:
     command = [sys.executable, "-m", "benchmarks.redis", "--items", str(ITEMS), "--runs", "1", "--seconds", "0.1"]

@@ -33,7 +33,7 @@ CATALOGUE = "asin,countryCode,percACoS\nB01N5IB20Q,US,27.5\nB07FZ8S74R,DE,18\nB0
 
 def blocks(language: str, *, tests: bool = False) -> list[object]:
     return [
-        pytest.param(text, id=f"line {line}")
+        pytest.param(text, id=f"line {line}", marks=[pytest.mark.slow] if "import distributed" in text else [])
         for line, kind, text in BLOCKS
         # Applications run on a server, and are tested with the rest of theirs.
         if kind == language and ("def test_" in text) is tests and "app = " not in text

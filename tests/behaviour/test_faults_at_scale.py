@@ -31,6 +31,7 @@ def refused(item: dict[str, object]) -> str | None:
     return "It is discontinued." if str(item["asin"]).endswith("777") else None
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 async def test_nothing_is_lost_at_20000_items_whatever_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("quartile_async._retrying.BASE", 0.02)  # so that the waits do not make the test long

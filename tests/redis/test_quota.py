@@ -410,6 +410,7 @@ async def test_a_redis_that_loses_all_at_a_restart_still_lets_no_more_through() 
             assert max(in_any([each.time for each in emulator.requests], 1.0)) <= 180
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("restarts", [False, True])
 async def test_who_comes_first_to_a_redis_that_has_lost_all_waits_for_those_who_hold_slots(
     restarts: bool, monkeypatch: pytest.MonkeyPatch
@@ -498,6 +499,7 @@ async def test_a_wrong_password_is_an_error_at_once(own_server: RedisServer) -> 
                 assert password not in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("impatient")
 async def test_where_the_user_chose_so_each_goes_on_with_its_part_until_redis_is_back(own_server: RedisServer) -> None:
     async with Emulator(processing=0.05) as emulator, AsyncExitStack() as stack:
@@ -528,6 +530,7 @@ def stands_still(seconds: float) -> None:
     time.sleep(seconds)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("impatient_with_long_leases")
 async def test_a_process_that_stood_still_for_longer_than_redis_is_waited_for_goes_on(
     shares: Shares, blocking_calls_are_caught: BlockBuster
@@ -546,6 +549,7 @@ async def test_a_process_that_stood_still_for_longer_than_redis_is_waited_for_go
         await waiting
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("impatient_with_long_leases")
 async def test_a_process_that_stood_still_does_not_go_on_with_a_part_of_its_own(
     shares: Shares, blocking_calls_are_caught: BlockBuster
