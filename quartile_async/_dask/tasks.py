@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
+
+from .._errors import QuartileError
 
 
 @dataclass(slots=True, frozen=True)
@@ -56,9 +59,10 @@ class Tasks:
             at_once: at least 1.
 
         Raises:
+            QuartileError: the cluster has given one of them up.
             Exception: the first that one of them has raised. The others are given up.
         """
-        from distributed import as_completed
+        from distributed import KilledWorker, as_completed
 
         waiting, results = enumerate(calls), dict[int, Any]()
         completed: Any = as_completed(loop=self._client.loop)  # type: ignore[no-untyped-call]  # as distributed has it
@@ -67,7 +71,13 @@ class Tasks:
             if len(self._running) == at_once:
                 break
         for future in completed:
-            results[self._running.pop(future)] = future.result()
+            try:
+                results[self._running.pop(future)] = future.result()
+            except (KilledWorker, CancelledError) as error:
+                raise QuartileError(
+                    f"The cluster has given up a task that looks at the input ({name}): {error}. Nothing was sent. See to "
+                    "its scheduler and its workers, and call the same again."
+                ) from error
             for place, call in waiting:
                 self._begin(name, place, call, completed)
                 break

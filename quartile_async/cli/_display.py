@@ -100,7 +100,7 @@ def _short(progress: Progress) -> str:
 def _parts(progress: Progress) -> str:
     if not isinstance(progress, PartsProgress):
         return ""
-    return f", {progress.parts_ended} of {progress.parts} parts" if progress.parts else ", dividing it into parts"
+    return f", {progress.parts_ended} of {progress.parts} parts" if progress.parts else ", preparing its parts"
 
 
 @contextlib.contextmanager
