@@ -75,8 +75,8 @@ class Tasks:
                 results[self._running.pop(future)] = future.result()
             except (KilledWorker, CancelledError) as error:
                 raise QuartileError(
-                    f"The cluster has given up a task that looks at the input ({name}): {error}. Nothing was sent. See to "
-                    "its scheduler and its workers, and call the same again."
+                    f"The cluster has given up a task that looks at the input ({name}): {error}. Nothing was sent. See "
+                    "to its scheduler and its workers, and call the same again."
                 ) from error
             for place, call in waiting:
                 self._begin(name, place, call, completed)
