@@ -50,6 +50,7 @@ def _script(name: str) -> Script:
 
 BEGIN: Final = _script("run_begin")
 KEEP: Final = _script("run_keep")
+KEEP_PLAN: Final = _script("run_keep_plan")
 TELL: Final = _script("run_tell")
 HAND_OVER: Final = _script("run_hand_over")
 
@@ -184,9 +185,9 @@ class CallerEnd(_End):
         found = await self._ask("GET", self._keys.plan)
         return None if found is None else _bytes_of(found)
 
-    async def keep_plan(self, plan: bytes) -> None:
-        """Keeps a plan for later runs of this name."""
-        await self._ask("SET", self._keys.plan, plan)
+    async def keep_plan(self, plan: bytes) -> bool:
+        """Keeps a plan for later runs of this name. False: the run is not this caller's any more, nor is the plan."""
+        return bool(int(await self._run_script(KEEP_PLAN, (self._keys.run, self._keys.plan), self._run, plan)))
 
     async def forget_plan(self) -> None:
         """Forgets the plan: the next run of this name makes a new one."""

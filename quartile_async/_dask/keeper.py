@@ -16,6 +16,14 @@ BEAT = 1.0
 """Seconds between two signs of life."""
 
 
+def taken_over(name: str) -> JournalError:
+    """What it means that the run is not its caller's any more."""
+    return JournalError(
+        f"The upload {name!r} has been taken over by another call, or Redis has lost what it knew of it. What is in "
+        "flight is left to the workers' journals. Call the same again to go on."
+    )
+
+
 class Keeper:
     """Runs on the event loop of the caller's thread for Redis, from `begin` to `end`.
 
@@ -70,10 +78,7 @@ class Keeper:
             while True:
                 self._said.clear()
                 if not await self._channel.keep(self._word):
-                    raise JournalError(
-                        f"The upload {self._name!r} has been taken over by another call, or Redis has lost what it "
-                        "knew of it. What is in flight is left to the workers' journals. Call the same again to go on."
-                    )
+                    raise taken_over(self._name)
                 told = await self._channel.progress()
                 self.told = {part: from_json(content) for part, content in told.items()}
                 with suppress(TimeoutError):

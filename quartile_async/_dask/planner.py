@@ -10,6 +10,7 @@ from anyio.from_thread import BlockingPortal
 from .channel import CallerEnd
 from .inputs import Collection, Input
 from .job import Job
+from .keeper import taken_over
 from .parts import Part, Partition
 from .plan import Plan
 from .planning import check_still_fits, planned
@@ -19,14 +20,17 @@ from .upload import Planned, Planner
 def planner_of(given: Input, job: Job, client: Any, part_items: int, reading: Mapping[str, Any] | None) -> Planner:
     """Makes the plan when the run has begun, and not twice for one name."""
 
-    def plan(portal: BlockingPortal, channel: CallerEnd) -> Planned:
+    def plan(portal: BlockingPortal, channel: CallerEnd, check: Callable[[], object]) -> Planned:
         kept = portal.call(channel.plan)
         if kept is not None:
             found = Plan.from_json(kept)
-            check_still_fits(found, given, job.resource, client, reading=reading)
+            check_still_fits(found, given, job.resource, client, reading=reading, check=check)
             return Planned(found, _partition_of(given))
-        made = planned(given, job.resource, client, address=job.address, reading=reading, part_items=part_items)
-        portal.call(channel.keep_plan, made.to_json())
+        made = planned(
+            given, job.resource, client, address=job.address, reading=reading, part_items=part_items, check=check
+        )
+        if not portal.call(channel.keep_plan, made.to_json()):
+            raise taken_over(job.name)
         return Planned(made, _partition_of(given))
 
     return plan

@@ -41,6 +41,7 @@ def planned(
     reading: Mapping[str, Any] | None = None,
     part_items: int = PART_ITEMS,
     name: str = "quartile:survey",
+    check: Callable[[], object] = lambda: None,
 ) -> Plan:
     """Divides an input into parts, on a cluster. Nothing is sent to the server.
 
@@ -52,6 +53,7 @@ def planned(
         reading: options of `quartile_async.files.read_items`.
         part_items: the most items of a part, where files can be divided.
         name: with what the names of all begin that Redis keeps meanwhile.
+        check: is called now and then; what it raises ends this.
 
     Raises:
         ConfigurationError: a file, the resource or an option cannot be used.
@@ -64,7 +66,7 @@ def planned(
         raise ConfigurationError(f"part_items={part_items} cannot be used: give at least 1.")
     check_resource_travels(resource)
     options = checked_reading(reading)
-    with Tasks(client) as tasks:
+    with Tasks(client, check) as tasks:
         files, parts = _divided(given, resource, options, part_items, tasks)
         survey = Survey(f"{name}:{uuid.uuid4().hex}", buckets_for(len(parts) * part_items), resource, address)
         links = _links(given, parts, survey, tasks, at_once=2 * threads_of(client))
@@ -74,12 +76,21 @@ def planned(
 
 
 def check_still_fits(
-    plan: Plan, given: Input, resource: Resource[Any], client: Any, *, reading: Mapping[str, Any] | None = None
+    plan: Plan,
+    given: Input,
+    resource: Resource[Any],
+    client: Any,
+    *,
+    reading: Mapping[str, Any] | None = None,
+    check: Callable[[], object] = lambda: None,
 ) -> None:
-    """Raises JournalError where an input is not the one that was divided, as far as its files' sizes and times tell."""
+    """Raises JournalError where an input is not the one that was divided, as far as its files' sizes and times tell.
+
+    `check` is called now and then; what it raises ends this.
+    """
     check_is_the_same_input(plan, origin_of(given, resource, reading))
     check_forms(plan, given)
-    with Tasks(client) as tasks:
+    with Tasks(client, check) as tasks:
         tasks.results("check", (Call(check_is_the_same, (file,)) for file in plan.files), at_once=MOST_TASKS)
 
 

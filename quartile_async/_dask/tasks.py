@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import uuid
 from collections.abc import Callable, Iterable
 from concurrent.futures import CancelledError
@@ -10,6 +11,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from .._errors import QuartileError
+
+LOOK = 0.25
+"""Seconds between two times at which it is looked whether to go on."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -32,10 +36,12 @@ class Tasks:
 
     Args:
         client: a `distributed.Client` that is not asynchronous.
+        check: is called now and then while results are awaited; what it raises ends that.
     """
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, check: Callable[[], object] = lambda: None) -> None:
         self._client = client
+        self._check = check
         self._id = uuid.uuid4().hex
         self._count = 0
         self._running: dict[Any, int] = {}
@@ -60,17 +66,22 @@ class Tasks:
 
         Raises:
             QuartileError: the cluster has given one of them up.
-            Exception: the first that one of them has raised. The others are given up.
+            Exception: the first that one of them has raised, or `check`. The others are given up.
         """
-        from distributed import KilledWorker, as_completed
+        from distributed import KilledWorker
 
         waiting, results = enumerate(calls), dict[int, Any]()
-        completed: Any = as_completed(loop=self._client.loop)  # type: ignore[no-untyped-call]  # as distributed has it
+        ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for place, call in waiting:
-            self._begin(name, place, call, completed)
+            self._begin(name, place, call, ended)
             if len(self._running) == at_once:
                 break
-        for future in completed:
+        while self._running:
+            self._check()
+            try:
+                future = ended.get(timeout=LOOK)
+            except queue.Empty:
+                continue
             try:
                 results[self._running.pop(future)] = future.result()
             except (KilledWorker, CancelledError) as error:
@@ -79,11 +90,11 @@ class Tasks:
                     "to its scheduler and its workers, and call the same again."
                 ) from error
             for place, call in waiting:
-                self._begin(name, place, call, completed)
+                self._begin(name, place, call, ended)
                 break
         return [results[place] for place in range(len(results))]
 
-    def _begin(self, name: str, place: int, call: Call, completed: Any) -> None:
+    def _begin(self, name: str, place: int, call: Call, ended: queue.SimpleQueue[Any]) -> None:
         # Whoever holds the partition's own future holds the partition in a worker's memory; here it is the task alone.
         data = () if call.data is None else (self._client.compute(call.data),)
         self._count += 1
@@ -91,7 +102,7 @@ class Tasks:
             call.run, *call.arguments, *data, key=f"quartile-{name}-{self._id}-{self._count}", pure=False
         )
         self._running[future] = place
-        completed.add(future)
+        future.add_done_callback(ended.put)
 
 
 def threads_of(client: Any) -> int:

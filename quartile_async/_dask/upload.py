@@ -45,8 +45,13 @@ class Planned:
     partition_of: Callable[[Part], Any] | None = None
 
 
-Planner: TypeAlias = Callable[[BlockingPortal, CallerEnd], Planned]
-"""Gives the plan that an earlier run has kept, or makes one and keeps it."""
+Planner: TypeAlias = Callable[[BlockingPortal, CallerEnd, Callable[[], object]], Planned]
+"""Gives the plan that an earlier run has kept, or makes one and keeps it; it calls the function now and then, and is
+ended by what that raises."""
+
+
+class _StoppedError(Exception):
+    """The upload was stopped while its input was divided."""
 
 
 class DaskUpload:
@@ -193,6 +198,8 @@ class DaskUpload:
                 yield result
 
     def _run(self, portal: BlockingPortal) -> Generator[PartItemResult]:
+        if self._stopped:
+            return
         link = portal.call(Link, self._url)
         channel = CallerEnd(link, self._job.name, self._job.run, self._job.lease)
         keeper = Keeper(channel, self._job.name, self._job.lease)
@@ -210,11 +217,14 @@ class DaskUpload:
             portal.call(link.aclose)
 
     def _with_workers(self, portal: BlockingPortal, channel: CallerEnd, keeper: Keeper) -> Generator[PartItemResult]:
-        planned = self._planner(portal, channel)
+        try:
+            planned = self._planner(portal, channel, lambda: self._check_goes_on(keeper))
+        except _StoppedError:
+            return
         self._parts = planned.plan.parts
-        cluster = Cluster(self._client, self._job, self._parts, planned.partition_of)
         if self._stopped:
             return
+        cluster = Cluster(self._client, self._job, self._parts, planned.partition_of)
         for chain in planned.plan.chains:
             cluster.submit(chain)
         try:
@@ -232,6 +242,12 @@ class DaskUpload:
         finally:
             if not cluster.is_idle:
                 self._leave(portal, keeper, cluster)
+
+    def _check_goes_on(self, keeper: Keeper) -> None:
+        if keeper.broken is not None:
+            raise keeper.broken
+        if self._stopped:
+            raise _StoppedError
 
     def _read(self, portal: BlockingPortal, channel: CallerEnd) -> Iterator[PartItemResult]:
         for content in portal.call(channel.blocks, LOOK):

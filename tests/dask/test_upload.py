@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pickle
 import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ import pytest
 
 from quartile_async import MASTERLIST, ConfigurationError, JournalError, Outcome
 from quartile_async import dask as quartile_dask
+from quartile_async._dask.channel import CallerEnd
+from quartile_async._shared.connection import Link
 from quartile_async.dask import DaskUpload, PartItemResult, PartsFailedError, PartState
 from quartile_async.emulator import ThreadedEmulator
 
@@ -206,6 +209,44 @@ def test_a_break_out_of_the_loop_stops_all_workers_also_while_the_upload_is_held
 
     assert len(emulator.batches) == submitted < 30
     assert "ended" in repr(upload)
+
+
+def slowly_made(items: Iterable[Any]) -> list[Any]:
+    time.sleep(1.0)
+    return list(items)
+
+
+def test_a_stop_before_the_upload_is_iterated_or_while_its_input_is_divided_ends_it_soon(opened: Open) -> None:
+    items = [{"asin": f"B0{number:08d}", "countryCode": "US", "percACoS": 20.0} for number in range(40)]
+    bag = dask.bag.from_sequence(items, npartitions=20).map_partitions(slowly_made)
+    began_at = time.monotonic()
+
+    never_begun = opened(bag, "first")
+    never_begun.stop()
+    assert taken(never_begun) == []
+    stopped_soon = opened(bag, "second")
+    threading.Timer(0.5, stopped_soon.stop).start()
+    assert taken(stopped_soon) == []
+
+    assert time.monotonic() - began_at < 5.0
+    assert (never_begun.parts, stopped_soon.parts) == ((), ())
+
+
+def test_a_caller_that_was_taken_for_dead_does_not_overwrite_the_plan_of_who_has_taken_over(
+    server: RedisServer,
+) -> None:
+    async def late() -> tuple[bool, bool, bytes | None]:
+        link = Link(server.url)
+        first, second = (CallerEnd(link, "a catalogue", run, 0.05) for run in ("first", "second"))
+        await first.begin()
+        while await second.begin() > 0.0:
+            await asyncio.sleep(0.01)
+        kept = await second.keep_plan(b"the second's"), await first.keep_plan(b"the first's")
+        found = await second.plan()
+        await link.aclose()
+        return *kept, found
+
+    assert asyncio.run(late()) == (True, False, b"the second's")
 
 
 def test_a_worker_that_is_killed_costs_no_result_and_gives_none_twice(
