@@ -120,7 +120,7 @@ class Stage:
         enter(dask.config.set({"distributed.scheduler.worker-ttl": "5s", "distributed.scheduler.allowed-failures": 2}))
         self.cluster = enter(
             distributed.LocalCluster(
-                n_workers=WORKERS, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0", silence_logs=False
+                n_workers=WORKERS, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0"
             )
         )
         self.client = enter(distributed.Client(self.cluster))
