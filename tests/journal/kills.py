@@ -125,7 +125,8 @@ def _check(tale: Tale, emulator: ThreadedEmulator, items: list[dict[str, Any]]) 
     _check_retold(tale, earlier, {told[0]: told for told in last})
     assert Counter(told[1] for told in last)["rejected"] == len(range(0, len(items), REJECTED_EVERY))
     assert not any(told[1] == "unknown" for told in last)
-    _check_server(tale, emulator, {told[0]: told for told in last}, items)
+    tale.sent_twice = sent_twice(emulator, {told[0]: told for told in last}, items)
+    assert tale.sent_twice <= 8 * tale.kills
 
 
 def _check_retold(tale: Tale, earlier: list[list[list[Any]]], last: dict[int, list[Any]]) -> None:
@@ -137,10 +138,14 @@ def _check_retold(tale: Tale, earlier: list[list[list[Any]]], last: dict[int, li
     tale.replayed = sum(told[8] for told in last.values())
 
 
-def _check_server(
-    tale: Tale, emulator: ThreadedEmulator, last: dict[int, list[Any]], items: list[dict[str, Any]]
-) -> None:
-    """The results are true to the batches, the state is that of the last writes, and few batches came twice."""
+def sent_twice(emulator: ThreadedEmulator, last: dict[int, list[Any]], items: list[dict[str, Any]]) -> int:
+    """How many batches came twice.
+
+    `last`: by the index of each item, what was told of it, in the order of `UPLOAD`.
+
+    Raises:
+        AssertionError: results are not true to the batches, or the state is not that of the last writes.
+    """
     assert emulator.violations == []
     batches = {batch.id: batch for batch in emulator.batches}
     takes = Counter(item["percACoS"] for batch in emulator.batches for item in batch.items)
@@ -157,11 +162,10 @@ def _check_server(
         if outcome == "succeeded":
             newest[item["asin"], item["countryCode"]] = item["percACoS"]
     state = {key: item["percACoS"] for key, item in emulator.applied.items()}
-    assert state == newest, _history(
-        emulator, {key for key in state.keys() | newest if state.get(key) != newest.get(key)}
-    )
-    tale.sent_twice = len(emulator.batches) - len({batch.items[0]["percACoS"] for batch in emulator.batches})
-    assert tale.sent_twice <= 8 * tale.kills
+    # The first copy of a batch that came twice may end after a newer write of its key: nobody knows that it is there.
+    others = {key for key in state.keys() | newest if state.get(key) != newest.get(key) and takes[state.get(key)] < 2}
+    assert not others, _history(emulator, others)
+    return len(emulator.batches) - len({batch.items[0]["percACoS"] for batch in emulator.batches})
 
 
 def _history(emulator: ThreadedEmulator, keys: set[tuple[str, str]]) -> str:
