@@ -58,7 +58,11 @@ class Sieve:
 
     def note_unaccounted(self, part: int, results: Iterable[PartItemResult]) -> None:
         """These stand for items that were read, and got no result in this run of their part."""
-        self._without[part] = self._without.get(part, {}) | {result.index: result for result in results}
+        told = {result.index: result for result in results}
+        self._without[part] = self._without.get(part, {}) | told
+        kept_back = self._kept_back.get(part, {})
+        for index in told.keys() & kept_back.keys():  # what an earlier run of the part had told is not true any more
+            del kept_back[index]
 
     def kept_back(self, part: int) -> Iterator[PartItemResult]:
         """What was kept back of a part that has ended."""

@@ -88,6 +88,16 @@ def test_items_without_a_result_are_told_unless_they_got_one_in_another_run() ->
     assert [each.index for each in sieve.unaccounted] == [2, 4]
 
 
+def test_what_an_earlier_run_of_a_part_told_gives_way_to_what_the_last_one_tells_without_a_result() -> None:
+    sieve = Sieve()
+
+    list(sieve.pass_through(0, [result(0, Outcome.UNKNOWN, "It was not sent.")]))
+    sieve.note_unaccounted(0, [result(0, Outcome.UNKNOWN, "It is in batch 7.")])
+
+    assert not list(sieve.kept_back(0))
+    assert [each.message for each in sieve.unaccounted] == ["It is in batch 7."]
+
+
 @given(st.randoms(use_true_random=False), st.integers(1, 40), st.integers(1, 4))
 def test_whatever_is_told_in_any_order_each_item_has_one_result(rng: random.Random, items: int, runs: int) -> None:
     sieve, got = Sieve(), list[int]()
