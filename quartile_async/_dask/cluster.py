@@ -72,11 +72,17 @@ class Cluster:
         """
         self._ended.put((future, _end_of((), future)))
 
-    def cancel(self) -> None:
-        """Gives up what has not ended; what runs in a worker's thread ends by what it hears from Redis."""
-        for future in self._running:
+    def give_up(self, is_begun: Callable[[int], bool]) -> list[tuple[int, ...]]:
+        """Gives up the chains whose first part was not begun, and gives them: they may wait for others for hours."""
+        given_up = {future: chain for future, chain in self._running.items() if not is_begun(chain[0])}
+        for future in given_up:
+            del self._running[future]
             future.cancel()
-        self._running.clear()
+        return list(given_up.values())
+
+    def cancel(self) -> list[tuple[int, ...]]:
+        """Gives up all that has not ended; what runs in a worker's thread ends by what it hears from Redis."""
+        return self.give_up(lambda part: False)
 
 
 def _end_of(chain: tuple[int, ...], future: Any) -> ChainEnd:

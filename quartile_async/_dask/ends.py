@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from .results import PartEnd, PartState
 
 IN_VAIN = 3
 """How often a chain may be run again without a new result: its items may be what kills its workers."""
 
-HOPELESS = ("QuotaExceededError", "PermissionDeniedError", "SharedQuotaError")
-OF_AN_ACCOUNT = "AuthenticationError"
+HOPELESS = ("QuotaExceededError", "SharedQuotaError")
+OF_AN_ACCOUNT = ("AuthenticationError", "PermissionDeniedError")
 """Errors after which other parts would fare no better; the latter, where they have the same account."""
 
 
@@ -70,10 +71,33 @@ def ends_of(end: ChainEnd, why: str, *, stopped: bool) -> list[PartEnd]:
     ]
 
 
+def as_told(end: PartEnd, told: Mapping[str, Any] | None, known: int) -> PartEnd:
+    """The end of a part whose worker has said nothing of it in the end, by what was told of it before.
+
+    One that died, or was not waited for, may have batches in flight; another one that had the part after it, and was
+    stopped before it began, does not know of them.
+
+    Args:
+        end: what is known of its end.
+        told: what was told of it; None: it was not begun.
+        known: how many of its items have a result.
+    """
+    if end.read or told is None:
+        return end
+    read = told.get("read", 0)
+    return replace(
+        end,
+        state=PartState.STOPPED if end.state is PartState.NOT_BEGUN else end.state,
+        read=read,
+        batches=told.get("batches_submitted", 0),
+        in_doubt=max(0, read - known),
+    )
+
+
 def ends_all(error: str, *, has_accounts: bool) -> bool:
     """Whether after an error, told with the name of its class before it, other parts would fare no better."""
     name = error.partition(":")[0]
-    return name in HOPELESS or (name == OF_AN_ACCOUNT and not has_accounts)
+    return name in HOPELESS or (name in OF_AN_ACCOUNT and not has_accounts)
 
 
 class Patience:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -13,7 +14,15 @@ from .._errors import JournalError, QuartileError
 from .channel import CallerEnd, Word
 
 BEAT = 1.0
-"""Seconds between two signs of life."""
+"""Seconds between two signs of life, at most."""
+
+SIGNS = 3
+"""The caller gives so many signs of life before it would count as dead."""
+
+ENDING = 3.0
+"""Seconds for which it is tried to tell Redis that the run is over."""
+
+logger = logging.getLogger("quartile_async")
 
 
 def taken_over(name: str) -> JournalError:
@@ -28,7 +37,8 @@ class Keeper:
     """Runs on the event loop of the caller's thread for Redis, from `begin` to `end`.
 
     Attributes:
-        told: by part, what was told of it last.
+        heard: the word that Redis had for the workers; and behind it, by part, what was told of it last. A part that
+            is not there had not been begun when Redis had the word.
         broken: what has ended the run from here; None as long as nothing has.
     """
 
@@ -39,7 +49,7 @@ class Keeper:
         self._word = Word.GO_ON
         self._said = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self.told: Mapping[int, Mapping[str, Any]] = {}
+        self.heard: tuple[Word, Mapping[int, Mapping[str, Any]]] = Word.GO_ON, {}
         self.broken: QuartileError | None = None
 
     async def begin(self) -> None:
@@ -65,24 +75,35 @@ class Keeper:
         self._said.set()
 
     async def end(self) -> None:
-        """The run is over: the next one of its name may begin."""
+        """The run is over: the next one of its name may begin. Where Redis is away, its lease will tell that."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
-        if self.broken is None:
-            await self._channel.keep(Word.OVER)
-            await self._channel.forget()
+        if self.broken is not None:
+            return
+        try:
+            async with asyncio.timeout(ENDING):
+                await self._channel.keep(Word.OVER)
+                await self._channel.forget()
+        except (JournalError, TimeoutError) as error:
+            logger.warning(
+                "Redis has not heard that the upload %r is over: the same call can begin in %g s. %s",
+                self._name,
+                self._lease,
+                error,
+            )
 
     async def _keep(self) -> None:
         try:
             while True:
                 self._said.clear()
-                if not await self._channel.keep(self._word):
+                word = self._word
+                if not await self._channel.keep(word):
                     raise taken_over(self._name)
                 told = await self._channel.progress()
-                self.told = {part: from_json(content) for part, content in told.items()}
+                self.heard = word, {part: from_json(content) for part, content in told.items()}
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(BEAT):
+                    async with asyncio.timeout(min(BEAT, self._lease / SIGNS)):
                         await self._said.wait()
         except QuartileError as error:
             self.broken = error

@@ -48,7 +48,8 @@ class PartEnd:
         in_batches: the ids of batches whose end was not awaited, each with how many of the part's items: the server
             may complete them, and the same call learns their ends.
         unsent: items that were read and certainly not sent.
-        in_doubt: items that may have been sent, without a batch's id.
+        in_doubt: items that may have been sent, without a batch's id. Of a part whose worker has died, those that it
+            had read, as far as it had told that, and that have no result.
         foreign_rows: as in `Progress`.
         error: what ended it, with the name of its class before it; "" where nothing did.
         worker: the address of the worker that had it last; "" where none had.
@@ -91,17 +92,19 @@ class PartsSummary(Summary):
 
 
 class PartsFailedError(QuartileError):
-    """Parts have ended by an error; the others have their results.
+    """Parts have ended by an error; the others have their results, or were stopped or not begun for it.
 
     Attributes:
         ends: of the parts that have.
     """
 
-    def __init__(self, ends: Sequence[PartEnd], of: int) -> None:
+    def __init__(self, ends: Sequence[PartEnd], of: int, finished: int) -> None:
         first = ends[0]
-        others = f" So did {len(ends) - 1} more." if len(ends) > 1 else ""
+        more = f" So did {len(ends) - 1} more." if len(ends) > 1 else ""
+        left = of - finished - len(ends)
+        others = f"{finished} have their results, {left} were not finished" if left else "The others have their results"
         super().__init__(
-            f"Part {first.part} of {of} ended by an error: {first.error}{others} The others have their results; `ends` "
-            "says of each what may be on the server. Mend that, and call the same again: it goes on where this ended."
+            f"Part {first.part} of {of} ended by an error: {first.error}{more} {others}; `ends` says of each what may "
+            "be on the server. Mend that, and call the same again: it goes on where this ended."
         )
         self.ends: tuple[PartEnd, ...] = tuple(ends)

@@ -7,6 +7,6 @@ local now = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
 local found = redis.call('HMGET', run, 'id', 'until', 'word')
 
 local function word()
-  if found[1] ~= id or tonumber(found[2]) < now then return 'leave' end
+  if found[1] ~= id or found[3] == 'over' or tonumber(found[2]) < now then return 'leave' end
   return found[3]
 end

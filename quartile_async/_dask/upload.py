@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 import weakref
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, fields
 from types import TracebackType
@@ -20,7 +21,7 @@ from .._shared.journal import RedisJournal
 from .blocks import unpacked
 from .channel import CallerEnd, Word
 from .cluster import Cluster
-from .ends import ChainEnd, Patience, ends_all, ends_of, why_again
+from .ends import ChainEnd, Patience, as_told, ends_all, ends_of, why_again
 from .job import Job
 from .keeper import Keeper
 from .parts import Part
@@ -232,7 +233,7 @@ class DaskUpload:
                 # Read behind the ends that are known: what these parts have told is there, then.
                 ended = cluster.take_ended()
                 yield from self._read(portal, channel)
-                self._told = keeper.told
+                self._give_up_what_waits(keeper, cluster)
                 if keeper.broken is not None:
                     raise keeper.broken
                 for end in ended:
@@ -267,24 +268,41 @@ class DaskUpload:
             return
         has_accounts = len({part.account for part in self._parts}) > 1
         for part in ends_of(end, why, stopped=self._stopped):
-            self._ends[part.part] = part
+            self._note(part)
             if part.state is PartState.FINISHED:
                 yield from self._sieve.kept_back(part.part)
             elif ends_all(part.error, has_accounts=has_accounts):
                 self.stop()
+
+    def _note(self, end: PartEnd) -> None:
+        self._ends[end.part] = as_told(end, self._told.get(end.part), self._sieve.known(end.part))
+
+    def _note_not_awaited(self, chains: Iterable[tuple[int, ...]]) -> None:
+        for part in itertools.chain.from_iterable(chains):
+            self._note(PartEnd(part, PartState.NOT_BEGUN))
+
+    def _give_up_what_waits(self, keeper: Keeper, cluster: Cluster) -> None:
+        """Whatever begins once Redis has the word to end would hear it, and do nothing."""
+        word, self._told = keeper.heard
+        if word is not Word.GO_ON:
+            self._note_not_awaited(cluster.give_up(self._told.__contains__))
 
     def _leave(self, portal: BlockingPortal, keeper: Keeper, cluster: Cluster) -> None:
         """The workers end at once; what they have in flight stands in their journals."""
         portal.call(keeper.say, Word.LEAVE)
         gives_up_at = time.monotonic() + LEAVING
         while not cluster.is_idle and time.monotonic() < gives_up_at and keeper.broken is None:
+            self._give_up_what_waits(keeper, cluster)
             for end in cluster.take_ended():
-                self._ends |= {part.part: part for part in end.ends}
+                self._note_not_awaited([end.chain])
+                for part in end.ends:
+                    self._note(part)
             time.sleep(LOOK / 5)
-        cluster.cancel()
+        self._note_not_awaited(cluster.cancel())
 
     def _failure(self, ends: list[PartEnd]) -> PartsFailedError:
-        error = PartsFailedError(sorted(ends, key=lambda end: end.part), len(self._parts))
+        finished = sum(end.state is PartState.FINISHED for end in self._ends.values())
+        error = PartsFailedError(sorted(ends, key=lambda end: end.part), len(self._parts), finished)
         error.unaccounted = list(self.unaccounted)
         return error
 

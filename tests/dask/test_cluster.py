@@ -108,3 +108,16 @@ def test_a_task_that_did_not_come_to_its_end_says_why(
 
     assert (end.chain, end.ends, end.workers_died) == ((0, 1), (), workers_died)
     assert end.error.startswith(error)
+
+
+def test_what_was_not_begun_is_given_up_and_what_was_is_awaited(client: Client, cluster: Cluster) -> None:
+    cluster.submit((2,))
+    cluster.submit((3,))
+
+    assert cluster.give_up({0, 3}.__contains__) == [(2,)]
+
+    assert [task.was_cancelled for task in client.tasks] == [False, True, False]
+    client.tasks[1].ends_with("cancelled", CancelledError("a task"))
+    assert cluster.take_ended() == []
+    assert cluster.cancel() == [(0, 1), (3,)]
+    assert cluster.is_idle

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from quartile_async._dask.ends import IN_VAIN, ChainEnd, Patience, ends_all, ends_of, why_again
-from quartile_async._dask.results import PartEnd, PartState
+from quartile_async._dask.ends import IN_VAIN, ChainEnd, Patience, as_told, ends_all, ends_of, why_again
+from quartile_async._dask.results import PartEnd, PartsFailedError, PartState
 
 FINISHED, STOPPED, FAILED = (
     PartEnd(0, PartState.FINISHED, read=100),
@@ -62,6 +62,39 @@ def test_each_part_of_a_chain_has_an_end_that_says_why(
     assert all(each.error for each in ends if each.state is PartState.FAILED)
 
 
+TOLD = {"read": 70, "batches_submitted": 6}
+
+
+@pytest.mark.parametrize(
+    ("end", "told", "known", "expected"),
+    [
+        (NOT_BEGUN, None, 0, NOT_BEGUN),
+        (NOT_BEGUN, {}, 0, PartEnd(1, PartState.STOPPED)),
+        (NOT_BEGUN, TOLD, 50, PartEnd(1, PartState.STOPPED, read=70, batches=6, in_doubt=20)),
+        (PartEnd(1, PartState.STOPPED), TOLD, 80, PartEnd(1, PartState.STOPPED, read=70, batches=6)),
+        (
+            PartEnd(1, PartState.FAILED, error="KilledWorker"),
+            TOLD,
+            0,
+            PartEnd(1, PartState.FAILED, read=70, batches=6, in_doubt=70, error="KilledWorker"),
+        ),
+        (FINISHED, TOLD, 0, FINISHED),
+        (STOPPED, TOLD, 0, STOPPED),
+    ],
+)
+def test_a_part_whose_worker_has_died_is_told_by_what_it_had_told_before(
+    end: PartEnd, told: dict[str, int] | None, known: int, expected: PartEnd
+) -> None:
+    assert as_told(end, told, known) == expected
+
+
+def test_an_error_says_of_the_other_parts_what_is_so() -> None:
+    all_but_one, some = PartsFailedError([FAILED], 3, 2), PartsFailedError([FAILED, FAILED], 9, 4)
+
+    assert "no The others have their results; `ends` says" in str(all_but_one)
+    assert "So did 1 more. 4 have their results, 3 were not finished; `ends` says" in str(some)
+
+
 def test_a_chain_that_comes_no_further_is_given_up_and_one_that_does_is_not() -> None:
     patience = Patience()
 
@@ -76,6 +109,8 @@ def test_a_chain_that_comes_no_further_is_given_up_and_one_that_does_is_not() ->
         ("QuotaExceededError: used up", True, True),
         ("AuthenticationError: refused", False, True),
         ("AuthenticationError: refused", True, False),
+        ("PermissionDeniedError: may not", False, True),
+        ("PermissionDeniedError: may not", True, False),
         ("FileNotFoundError: gone", False, False),
         ("", False, False),
     ],

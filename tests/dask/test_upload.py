@@ -232,6 +232,54 @@ def test_a_stop_before_the_upload_is_iterated_or_while_its_input_is_divided_ends
     assert (never_begun.parts, stopped_soon.parts) == ((), ())
 
 
+@pytest.mark.slow
+def test_a_stop_does_not_wait_for_parts_that_no_worker_has_begun(opened: Open) -> None:
+    items = [{"asin": f"B0{number:08d}", "countryCode": "US", "percACoS": 20.0} for number in range(20)]
+    bag = dask.bag.from_sequence(items, npartitions=20).map_partitions(slowly_made)
+    upload, results, stopped_at = opened(bag), [], 0.0
+
+    for result in upload:
+        results.append(result)
+        if not stopped_at:
+            upload.stop()
+            stopped_at = time.monotonic()
+
+    assert time.monotonic() - stopped_at < 4.0
+    states = Counter(end.state for end in upload.summary.parts)
+    assert states[PartState.NOT_BEGUN] >= 15
+    assert states[PartState.FAILED] == 0
+
+
+@pytest.mark.slow
+def test_a_part_whose_worker_dies_while_it_is_stopped_is_not_said_to_have_sent_nothing(
+    opened: Open, tmp_path: Path, emulator: ThreadedEmulator, dask_client: Any
+) -> None:
+    PROCESSING[0] = 3600.0
+    upload = opened(catalogue(tmp_path / "c.csv", 500), max_in_flight=4)
+
+    def stop_then_kill() -> None:
+        while upload.progress.in_flight < 4:
+            time.sleep(0.02)
+        upload.stop()
+        time.sleep(1.5)
+        (busy,) = (where for where, keys in dask_client.processing().items() if keys)
+        os.kill(dask_client.run(os.getpid)[busy], signal.SIGKILL)
+
+    threading.Thread(target=stop_then_kill).start()
+    results = taken(upload)
+    PROCESSING[0] = 0.05
+
+    assert results == []
+    (end,) = upload.summary.parts
+    assert (end.state, end.read, end.batches, end.in_doubt) == (PartState.STOPPED, 500, 4, 500)
+
+
+def test_a_lease_that_is_shorter_than_a_second_is_kept(opened: Open, tmp_path: Path) -> None:
+    results = taken(opened(catalogue(tmp_path / "c.csv", 2_000), lease=0.6, max_in_flight=2))
+
+    assert len(results) == 2_000
+
+
 def test_a_caller_that_was_taken_for_dead_does_not_overwrite_the_plan_of_who_has_taken_over(
     server: RedisServer,
 ) -> None:
