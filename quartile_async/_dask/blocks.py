@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pydantic
-from pydantic_core import PydanticSerializationError, from_json, to_json
+from pydantic_core import from_json, to_json
 
 from .._results import ItemResult, Outcome
 from .._tables.rows import MalformedRow, Row
 from .results import PartItemResult
+
+LARGEST = 1 << 20
+"""Bytes of a block, at most, where it has more than one result: many blocks wait in Redis for a slow consumer."""
 
 
 class Block(NamedTuple):
@@ -21,13 +25,45 @@ class Block(NamedTuple):
     accounted: bool
 
 
-def packed(part: int, results: Sequence[ItemResult[Any]], *, accounted: bool = True) -> bytes:
-    """A block of results of one part."""
-    rows = [_values_of(result) for result in results]
+def packed(part: int, results: Sequence[ItemResult[Any]], *, accounted: bool = True) -> Iterator[bytes]:
+    """Results of one part as blocks of at most `LARGEST` bytes, but for a result that is larger by itself."""
+    content = _content_of(part, results, accounted)
+    if len(content) <= LARGEST or len(results) == 1:
+        yield content
+        return
+    middle = len(results) // 2
+    yield from packed(part, results[:middle], accounted=accounted)
+    yield from packed(part, results[middle:], accounted=accounted)
+
+
+def _content_of(part: int, results: Sequence[ItemResult[Any]], accounted: bool) -> bytes:
     try:
-        return to_json([part, accounted, rows], fallback=repr, bytes_mode="base64")
-    except PydanticSerializationError:  # a text with halves of characters, as a file name or a cell may have
-        return to_json([part, accounted, _whole(rows)], fallback=repr, bytes_mode="base64")
+        return _told([part, accounted, [_values_of(result) for result in results]])
+    except Exception:  # noqa: BLE001  # whatever an item's own class raises; it may not cost the others their results
+        return _told([part, accounted, [_values_in_any_case(result) for result in results]])
+
+
+def _told(values: list[Any]) -> bytes:
+    content = to_json(values, fallback=repr, bytes_mode="base64")
+    from_json(content)  # there are numbers that can be written, and not be read
+    return content
+
+
+def _values_in_any_case(result: ItemResult[Any]) -> list[Any]:
+    """Without halves of characters, as a file name or a cell may have; an item that JSON cannot say, as its text."""
+    try:
+        values: list[Any] = _whole(_values_of(result))
+        _told(values)
+    except Exception:  # noqa: BLE001  # as above
+        values = _whole(_values_of(replace(result, item=_text_of(result.item))))
+    return values
+
+
+def _text_of(item: Any) -> str:
+    try:
+        return repr(item)
+    except Exception:  # noqa: BLE001  # as above
+        return f"<{type(item).__name__}>"
 
 
 def unpacked(content: bytes) -> Block:

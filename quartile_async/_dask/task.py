@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -170,7 +170,11 @@ class PartRun:
         for start in range(0, len(left), BLOCK):
             await self._hand_over(packed(self._part.number, left[start : start + BLOCK], accounted=False))
 
-    async def _hand_over(self, block: bytes) -> None:
+    async def _hand_over(self, blocks: Iterable[bytes]) -> None:
+        for block in blocks:
+            await self._hand_over_one(block)
+
+    async def _hand_over_one(self, block: bytes) -> None:
         """Ends once the caller can have it, or is not there any more: then the journal keeps it for the next one."""
         while self._word is not Word.LEAVE:
             word = await self._channel.hand_over(block)

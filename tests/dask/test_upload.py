@@ -274,10 +274,13 @@ def test_a_part_whose_worker_dies_while_it_is_stopped_is_not_said_to_have_sent_n
     assert (end.state, end.read, end.batches, end.in_doubt) == (PartState.STOPPED, 500, 4, 500)
 
 
-def test_a_lease_that_is_shorter_than_a_second_is_kept(opened: Open, tmp_path: Path) -> None:
+def test_a_lease_that_is_shorter_than_a_second_is_kept(
+    opened: Open, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     results = taken(opened(catalogue(tmp_path / "c.csv", 2_000), lease=0.6, max_in_flight=2))
 
     assert len(results) == 2_000
+    assert "run again" not in caplog.text
 
 
 def test_a_caller_that_was_taken_for_dead_does_not_overwrite_the_plan_of_who_has_taken_over(
