@@ -100,11 +100,17 @@ class PartsFailedError(QuartileError):
 
     def __init__(self, ends: Sequence[PartEnd], of: int, finished: int) -> None:
         first = ends[0]
+        why = first.error if first.error.endswith((".", "!", "?")) else f"{first.error}."
         more = f" So did {len(ends) - 1} more." if len(ends) > 1 else ""
-        left = of - finished - len(ends)
-        others = f"{finished} have their results, {left} were not finished" if left else "The others have their results"
         super().__init__(
-            f"Part {first.part} of {of} ended by an error: {first.error}{more} {others}; `ends` says of each what may "
-            "be on the server. Mend that, and call the same again: it goes on where this ended."
+            f"Part {first.part} of {of} ended by an error: {why}{more}{_of_others(finished, of - finished - len(ends))} "
+            "`ends` says of each what may be on the server. Mend that, and call the same again: it goes on where this "
+            "ended."
         )
         self.ends: tuple[PartEnd, ...] = tuple(ends)
+
+
+def _of_others(finished: int, left: int) -> str:
+    if left:
+        return f" {finished} have their results, {left} were not finished."
+    return " The others have their results." if finished else ""

@@ -89,10 +89,15 @@ def test_a_part_whose_worker_has_died_is_told_by_what_it_had_told_before(
 
 
 def test_an_error_says_of_the_other_parts_what_is_so() -> None:
-    all_but_one, some = PartsFailedError([FAILED], 3, 2), PartsFailedError([FAILED, FAILED], 9, 4)
+    alone, all_but_one, some = (
+        PartsFailedError([FAILED], 1, 0),
+        PartsFailedError([FAILED], 3, 2),
+        PartsFailedError([FAILED, FAILED], 9, 4),
+    )
 
-    assert "no The others have their results; `ends` says" in str(all_but_one)
-    assert "So did 1 more. 4 have their results, 3 were not finished; `ends` says" in str(some)
+    assert "Part 0 of 1 ended by an error: AuthenticationError: no. `ends` says" in str(alone)
+    assert "AuthenticationError: no. The others have their results. `ends` says" in str(all_but_one)
+    assert "So did 1 more. 4 have their results, 3 were not finished. `ends` says" in str(some)
 
 
 def test_a_chain_that_comes_no_further_is_given_up_and_one_that_does_is_not() -> None:
