@@ -62,13 +62,17 @@ def ends_of(end: ChainEnd, why: str, *, stopped: bool) -> list[PartEnd]:
     if stopped and end.workers_died:
         return [PartEnd(part, PartState.STOPPED) for part in end.chain]
     told = {each.part: each for each in end.ends}
-    error = f"It was run again {IN_VAIN} times, and came no further: {why}." if why else end.error
+    error = f"It was run again {IN_VAIN} times, and came no further: {why}.{_hint(end)}" if why else end.error
     return [
         each
         if (each := told.get(part, PartEnd(part, PartState.NOT_BEGUN))).state is PartState.FINISHED and not why
         else replace(each, state=PartState.FAILED, error=each.error or error)
         for part in end.chain
     ]
+
+
+def _hint(end: ChainEnd) -> str:
+    return " It may need more memory than a worker has: their logs say why they died." if end.workers_died else ""
 
 
 def as_told(end: PartEnd, told: Mapping[str, Any] | None, known: int) -> PartEnd:

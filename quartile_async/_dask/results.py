@@ -102,10 +102,10 @@ class PartsFailedError(QuartileError):
         first = ends[0]
         why = first.error if first.error.endswith((".", "!", "?")) else f"{first.error}."
         more = f" So did {len(ends) - 1} more." if len(ends) > 1 else ""
+        others = _of_others(finished, of - finished - len(ends))
         super().__init__(
-            f"Part {first.part} of {of} ended by an error: {why}{more}{_of_others(finished, of - finished - len(ends))} "
-            "`ends` says of each what may be on the server. Mend that, and call the same again: it goes on where this "
-            "ended."
+            f"Part {first.part} of {of} ended by an error: {why}{more}{others} `ends` says of each what may be on the "
+            "server. Mend that, and call the same again: it goes on where this ended."
         )
         self.ends: tuple[PartEnd, ...] = tuple(ends)
 

@@ -88,6 +88,13 @@ def test_a_part_whose_worker_has_died_is_told_by_what_it_had_told_before(
     assert as_told(end, told, known) == expected
 
 
+def test_a_part_whose_workers_die_again_and_again_says_where_to_look() -> None:
+    first, _ = ends_of(KILLED, "the workers that had it have died", stopped=False)
+
+    assert first.error.startswith("It was run again 3 times, and came no further: the workers that had it have died. ")
+    assert first.error.endswith("their logs say why they died.")
+
+
 def test_an_error_says_of_the_other_parts_what_is_so() -> None:
     alone, all_but_one, some = (
         PartsFailedError([FAILED], 1, 0),
