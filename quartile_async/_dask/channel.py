@@ -98,8 +98,8 @@ def _explained(link: Link) -> Iterator[None]:
         yield
     except UnreachableError as error:
         raise JournalError(
-            f"Redis at {link.name} has not been reached: {error}. Nothing more is submitted. Check the address and the "
-            "server, and call the same again to go on."
+            f"Redis at {link.name} has not done its part for {link.lost_for:.3g} s: {error}. Nothing more is "
+            "submitted. Check the address and the server, and call the same again to go on."
         ) from error
     except RefusedError as error:
         raise JournalError(

@@ -201,9 +201,10 @@ class DaskUpload:
     def _run(self, portal: BlockingPortal) -> Generator[PartItemResult]:
         if self._stopped:
             return
-        link = portal.call(Link, self._url)
-        channel = CallerEnd(link, self._job.name, self._job.run, self._job.lease)
-        keeper = Keeper(channel, self._job.name, self._job.lease)
+        # Two: a Redis that is full lets results be read, and with that the one link would never count as lost.
+        links = [portal.call(Link, self._url) for _ in range(2)]
+        channel, keeps = (CallerEnd(link, self._job.name, self._job.run, self._job.lease) for link in links)
+        keeper = Keeper(keeps, self._job.name, self._job.lease)
         try:
             # Here, where it is read: the journals of the parts say it in the logs of workers.
             portal.call(RedisJournal(self._url, self._job.name, durability=self._job.durability).check_redis)
@@ -215,7 +216,8 @@ class DaskUpload:
                 self._tell_all = lambda word: None
                 portal.call(keeper.end)
         finally:
-            portal.call(link.aclose)
+            for link in links:
+                portal.call(link.aclose)
 
     def _with_workers(self, portal: BlockingPortal, channel: CallerEnd, keeper: Keeper) -> Generator[PartItemResult]:
         try:

@@ -20,6 +20,7 @@ import pytest
 
 from quartile_async import MASTERLIST, ConfigurationError, JournalError, Outcome
 from quartile_async import dask as quartile_dask
+from quartile_async._dask import channel
 from quartile_async._dask.channel import CallerEnd
 from quartile_async._shared.connection import Link
 from quartile_async.dask import DaskUpload, PartItemResult, PartsFailedError, PartState
@@ -281,6 +282,20 @@ def test_a_lease_that_is_shorter_than_a_second_is_kept(
 
     assert len(results) == 2_000
     assert "run again" not in caplog.text
+
+
+@pytest.mark.slow
+def test_a_redis_that_is_full_for_too_long_ends_the_upload_although_it_can_be_read(
+    opened: Open, tmp_path: Path, server: RedisServer, slowly: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channel, "PATIENCE", 1.0)
+    upload = opened(catalogue(tmp_path / "c.csv", 2_000), max_in_flight=2)
+    try:
+        with pytest.raises(JournalError, match=r"has not done its part for .* OutOfMemoryError"):
+            for _ in upload:
+                server.say("CONFIG", "SET", "maxmemory", "1")
+    finally:
+        server.say("CONFIG", "SET", "maxmemory", "0")
 
 
 def test_a_caller_that_was_taken_for_dead_does_not_overwrite_the_plan_of_who_has_taken_over(
