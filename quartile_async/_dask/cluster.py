@@ -1,4 +1,4 @@
-"""Chains of parts as tasks of a Dask cluster; what they return is small, and all that goes through its scheduler."""
+"""Parts as tasks of a Dask cluster; what they return is small, and all that goes through its scheduler."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from .ends import ChainEnd
+from .ends import TaskEnd
 from .job import Job
 from .parts import Part
-from .task import run_chain
+from .task import run_part
 
 
 class Cluster:
@@ -31,8 +31,8 @@ class Cluster:
         self._job = job
         self._parts = parts
         self._partition_of = partition_of
-        self._running: dict[Any, tuple[int, ...]] = {}
-        self._ended: queue.SimpleQueue[tuple[Any, ChainEnd]] = queue.SimpleQueue()
+        self._running: dict[Any, int] = {}
+        self._ended: queue.SimpleQueue[tuple[Any, TaskEnd]] = queue.SimpleQueue()
         self._submitted = 0
 
     @property
@@ -40,59 +40,60 @@ class Cluster:
         """Whether no task is under way, and the end of each was taken."""
         return not self._running
 
-    def submit(self, chain: tuple[int, ...]) -> None:
-        """Has a worker upload these parts, in this order."""
+    def submit(self, number: int) -> None:
+        """Has a worker upload this part."""
         from dask.delayed import delayed
 
-        parts = [self._parts[number] for number in chain]
-        data = [] if self._partition_of is None else [self._partition_of(part) for part in parts]
-        name = f"quartile-upload-{self._job.run}-{chain[0]}-{self._submitted}"
-        task = delayed(run_chain, pure=False)(self._job, parts, *data, dask_key_name=name)
+        part = self._parts[number]
+        data = () if self._partition_of is None else (self._partition_of(part),)
+        name = f"quartile-upload-{self._job.run}-{number}-{self._submitted}"
+        task = delayed(run_part, pure=False)(self._job, part, *data, dask_key_name=name)
         # The first ones first, as far as others of that cluster let them.
         future = self._client.compute(task, priority=-self._submitted)
         self._submitted += 1
-        self._running[future] = chain
+        self._running[future] = number
         future.add_done_callback(self._note_end)
 
-    def take_ended(self) -> list[ChainEnd]:
+    def take_ended(self) -> list[TaskEnd]:
         """The tasks that have ended since this was asked last; it waits for nothing."""
-        ends: list[ChainEnd] = []
+        ends: list[TaskEnd] = []
         while True:
             try:
                 future, told = self._ended.get_nowait()
             except queue.Empty:
                 return ends
-            if (chain := self._running.pop(future, None)) is not None:
-                ends.append(replace(told, chain=chain))
+            if (part := self._running.pop(future, None)) is not None:
+                ends.append(replace(told, part=part))
 
     def _note_end(self, future: Any) -> None:
         """Runs in a thread of Dask's: a task whose worker died with what it returned is run once more.
 
         Whoever takes the results may not wait for that: that task, too, waits for room for its results.
         """
-        self._ended.put((future, _end_of((), future)))
+        self._ended.put((future, _end_of(future)))
 
-    def give_up(self, is_begun: Callable[[int], bool]) -> list[tuple[int, ...]]:
-        """Gives up the chains whose first part was not begun, and gives them: they may wait for others for hours."""
-        given_up = {future: chain for future, chain in self._running.items() if not is_begun(chain[0])}
+    def give_up(self, is_awaited: Callable[[int], bool]) -> list[int]:
+        """Gives up the parts that are not awaited, and gives them: they may wait for others for hours."""
+        given_up = {future: part for future, part in self._running.items() if not is_awaited(part)}
         for future in given_up:
             del self._running[future]
             future.cancel()
         return list(given_up.values())
 
-    def cancel(self) -> list[tuple[int, ...]]:
+    def cancel(self) -> list[int]:
         """Gives up all that has not ended; what runs in a worker's thread ends by what it hears from Redis."""
         return self.give_up(lambda part: False)
 
 
-def _end_of(chain: tuple[int, ...], future: Any) -> ChainEnd:
+def _end_of(future: Any) -> TaskEnd:
+    """How a task ended, of whichever part it is."""
     from distributed import KilledWorker
 
     try:
-        return ChainEnd(chain, future.result())
+        return TaskEnd(-1, future.result())
     except KilledWorker as error:
-        return ChainEnd(chain, error=f"KilledWorker: {error}", workers_died=True)
+        return TaskEnd(-1, error=f"KilledWorker: {error}", workers_died=True)
     except (Exception, CancelledError) as error:  # noqa: BLE001  # whatever the task has raised, or Dask itself
         if future.status == "error":
-            return ChainEnd(chain, error=f"{type(error).__name__}: {error}")
-    return ChainEnd(chain, error=f"Dask has {future.status} it: its scheduler may be gone, or the client was closed.")
+            return TaskEnd(-1, error=f"{type(error).__name__}: {error}")
+    return TaskEnd(-1, error=f"Dask has {future.status} it: its scheduler may be gone, or the client was closed.")

@@ -1,15 +1,16 @@
-"""What follows from the end of a task: whether its parts are run again, or what became of them. No I/O."""
+"""What follows from the end of a task: whether its part is run again, or what became of it. No I/O."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import enum
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from .results import PartEnd, PartState
 
 IN_VAIN = 3
-"""How often a chain may be run again without a new result: its items may be what kills its workers."""
+"""How often a part may be run again without a new result: its items may be what kills its workers."""
 
 HOPELESS = ("QuotaExceededError", "SharedQuotaError")
 OF_AN_ACCOUNT = ("AuthenticationError", "PermissionDeniedError")
@@ -17,62 +18,55 @@ OF_AN_ACCOUNT = ("AuthenticationError", "PermissionDeniedError")
 
 
 @dataclass(slots=True, frozen=True)
-class ChainEnd:
-    """How the task of a chain ended.
+class TaskEnd:
+    """How the task of a part ended.
 
     Attributes:
-        chain: the numbers of its parts.
-        ends: what became of them; none where the task itself did not come to its end.
+        part: its number.
+        end: what became of the part; None where the task itself did not come to its end.
         error: why not.
         workers_died: whether that is because the workers died that had it.
     """
 
-    chain: tuple[int, ...]
-    ends: Sequence[PartEnd] = ()
+    part: int
+    end: PartEnd | None = None
     error: str = ""
     workers_died: bool = False
 
 
-def why_again(end: ChainEnd, known: Callable[[int], int], *, stopped: bool) -> str:
-    """Why a chain is to be run again; empty where it is not.
+def why_again(task: TaskEnd, known: int, *, stopped: bool) -> str:
+    """Why a part is to be run again; empty where it is not.
 
     Args:
-        end: of its task.
-        known: gives how many results of a part are known.
+        task: how its task ended.
+        known: how many of its results are known.
         stopped: whether the run was stopped.
     """
-    if any(each.state is PartState.FINISHED and known(each.part) < each.read for each in end.ends):
+    state = None if task.end is None else task.end.state
+    if task.end is not None and state is PartState.FINISHED and known < task.end.read:
         return "Redis has lost results, as by a restart without its last second"
     if stopped:
         return ""
-    if end.workers_died:
+    if task.workers_died:
         return "the workers that had it have died"
-    # Where a part has failed, those behind it are not begun; where it is the first one, its worker was told to leave.
-    if end.ends and (
-        end.ends[0].state is PartState.NOT_BEGUN or any(each.state is PartState.STOPPED for each in end.ends)
-    ):
+    if state in (PartState.NOT_BEGUN, PartState.STOPPED):
         return "its worker took this caller, which had given no sign of life, for dead"
     return ""
 
 
-def ends_of(end: ChainEnd, why: str, *, stopped: bool) -> list[PartEnd]:
-    """What became of a chain's parts, which is not run again; `why`: it would be, but was too often."""
-    if end.ends and not why:
-        return list(end.ends)
-    if stopped and end.workers_died:
-        return [PartEnd(part, PartState.STOPPED) for part in end.chain]
-    told = {each.part: each for each in end.ends}
-    error = f"It was run again {IN_VAIN} times, and came no further: {why}.{_hint(end)}" if why else end.error
-    return [
-        each
-        if (each := told.get(part, PartEnd(part, PartState.NOT_BEGUN))).state is PartState.FINISHED and not why
-        else replace(each, state=PartState.FAILED, error=each.error or error)
-        for part in end.chain
-    ]
+def end_of(task: TaskEnd, why: str, *, stopped: bool) -> PartEnd:
+    """What became of a part, which is not run again; `why`: it would be, but was too often."""
+    if task.end is not None and not why:
+        return task.end
+    if stopped and task.workers_died:
+        return PartEnd(task.part, PartState.STOPPED)
+    end = task.end or PartEnd(task.part, PartState.NOT_BEGUN)
+    error = f"It was run again {IN_VAIN} times, and came no further: {why}.{_hint(task)}" if why else task.error
+    return replace(end, state=PartState.FAILED, error=end.error or error)
 
 
-def _hint(end: ChainEnd) -> str:
-    return " It may need more memory than a worker has: their logs say why they died." if end.workers_died else ""
+def _hint(task: TaskEnd) -> str:
+    return " It may need more memory than a worker has: their logs say why they died." if task.workers_died else ""
 
 
 def as_told(end: PartEnd, told: Mapping[str, Any] | None, known: int) -> PartEnd:
@@ -98,21 +92,33 @@ def as_told(end: PartEnd, told: Mapping[str, Any] | None, known: int) -> PartEnd
     )
 
 
-def ends_all(error: str, *, has_accounts: bool) -> bool:
-    """Whether after an error, told with the name of its class before it, other parts would fare no better."""
+class Reach(enum.Enum):
+    """Which other parts would fare no better after the error of one."""
+
+    NONE = enum.auto()
+    OF_ITS_ACCOUNT = enum.auto()
+    ALL = enum.auto()
+
+
+def reach_of(error: str, *, has_accounts: bool) -> Reach:
+    """How far an error reaches, told with the name of its class before it."""
     name = error.partition(":")[0]
-    return name in HOPELESS or (name in OF_AN_ACCOUNT and not has_accounts)
+    if name in HOPELESS:
+        return Reach.ALL
+    if name in OF_AN_ACCOUNT:
+        return Reach.OF_ITS_ACCOUNT if has_accounts else Reach.ALL
+    return Reach.NONE
 
 
 class Patience:
-    """Counts how often each chain is run again without a new result."""
+    """Counts how often each part is run again without a new result."""
 
     def __init__(self) -> None:
-        self._in_vain: dict[tuple[int, ...], tuple[int, int]] = {}
+        self._in_vain: dict[int, tuple[int, int]] = {}
 
-    def allows(self, chain: tuple[int, ...], known: int) -> bool:
+    def allows(self, part: int, known: int) -> bool:
         """Whether to run it again; `known`: its results so far."""
-        count, before = self._in_vain.get(chain, (0, -1))
+        count, before = self._in_vain.get(part, (0, -1))
         count = count + 1 if known == before else 1
-        self._in_vain[chain] = (count, known)
+        self._in_vain[part] = (count, known)
         return count <= IN_VAIN

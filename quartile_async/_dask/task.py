@@ -1,11 +1,11 @@
-"""What runs on a worker: the parts of a chain, one after the other, each with its own journal."""
+"""What runs on a worker: a part, with a journal of its own."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -34,31 +34,23 @@ FULL_WAIT = 0.1
 logger = logging.getLogger("quartile_async")
 
 
-def run_chain(job: Job, parts: Sequence[Part], *data: Any) -> list[PartEnd]:
-    """Uploads these parts, in this order; runs in a thread of a Dask worker.
+def run_part(job: Job, part: Part, data: Any = None) -> PartEnd:
+    """Uploads a part; runs in a thread of a Dask worker.
 
-    Results go to the caller by way of Redis. What is returned is small, and goes through the scheduler. `data` has the
-    partition of each part that is one of a collection.
+    Results go to the caller by way of Redis. What is returned is small, and goes through the scheduler. `data` is the
+    partition, where the part is one of a collection.
 
     Raises:
-        Nothing that concerns one part: that stands in its end.
+        Nothing that concerns the part: that stands in its end.
     """
-    return asyncio.run(_run_chain(job, parts, data))
+    return asyncio.run(_run_part(job, part, data))
 
 
-async def _run_chain(job: Job, parts: Sequence[Part], data: Sequence[Any]) -> list[PartEnd]:
-    worker = _worker()
+async def _run_part(job: Job, part: Part, data: Any) -> PartEnd:
     link = Link(job.address())
     try:
-        channel = WorkerEnd(link, job.name, job.run)
-        ends: list[PartEnd] = []
-        for place, part in enumerate(parts):
-            run = PartRun(job, part, data[place] if data else None, channel)
-            # A part behind one that was not finished would let its newer writes overtake older ones.
-            is_held_back = bool(ends) and ends[-1].state is not PartState.FINISHED
-            end = PartEnd(part.number, PartState.NOT_BEGUN) if is_held_back else await run.run()
-            ends.append(replace(end, worker=worker))
-        return ends
+        end = await PartRun(job, part, data, WorkerEnd(link, job.name, job.run)).run()
+        return replace(end, worker=_worker())
     finally:
         await link.aclose()
 

@@ -21,7 +21,7 @@ from .._shared.journal import RedisJournal
 from .blocks import unpacked
 from .channel import CallerEnd, Word
 from .cluster import Cluster
-from .ends import ChainEnd, Patience, as_told, ends_all, ends_of, why_again
+from .ends import Patience, Reach, TaskEnd, as_told, end_of, reach_of, why_again
 from .job import Job
 from .keeper import Keeper
 from .parts import Part
@@ -73,6 +73,8 @@ class DaskUpload:
         self._client = client
         self._planner = plan
         self._parts: tuple[Part, ...] = ()
+        self._behind: dict[int, int] = {}
+        """Part -> the one that waits for its end, since they share keys."""
         self._ends: dict[int, PartEnd] = {}
         self._sieve = Sieve()
         self._tally = Tally()
@@ -229,7 +231,8 @@ class DaskUpload:
             return
         cluster = Cluster(self._client, self._job, self._parts, planned.partition_of)
         for chain in planned.plan.chains:
-            cluster.submit(chain)
+            self._behind |= dict(itertools.pairwise(chain))
+            cluster.submit(chain[0])
         try:
             while not (cluster.is_idle or self._left):
                 # Read behind the ends that are known: what these parts have told is there, then.
@@ -238,8 +241,8 @@ class DaskUpload:
                 self._give_up_what_waits(keeper, cluster)
                 if keeper.broken is not None:
                     raise keeper.broken
-                for end in ended:
-                    yield from self._after(end, cluster)
+                for task in ended:
+                    yield from self._after(task, cluster)
             for part in self._parts:  # of those that have not come to their end
                 yield from self._sieve.kept_back(part.number)
         finally:
@@ -261,26 +264,39 @@ class DaskUpload:
                 self._sieve.note_unaccounted(block.part, block.results)
         portal.call(channel.make_room)
 
-    def _after(self, end: ChainEnd, cluster: Cluster) -> Iterator[PartItemResult]:
+    def _after(self, task: TaskEnd, cluster: Cluster) -> Iterator[PartItemResult]:
         """What follows from the end of a task."""
-        why = why_again(end, self._sieve.known, stopped=self._stopped)
-        if why and self._patience.allows(end.chain, sum(map(self._sieve.known, end.chain))):
-            logger.warning("Part %d and %d behind it: %s. It is run again.", end.chain[0], len(end.chain) - 1, why)
-            cluster.submit(end.chain)
+        known = self._sieve.known(task.part)
+        why = why_again(task, known, stopped=self._stopped)
+        if why and self._patience.allows(task.part, known):
+            logger.warning("Part %d: %s. It is run again.", task.part, why)
+            cluster.submit(task.part)
             return
+        end = end_of(task, why, stopped=self._stopped)
+        self._note(end)
+        if end.state is PartState.FINISHED:
+            yield from self._sieve.kept_back(end.part)
+            if end.part in self._behind and not self._stopped:
+                cluster.submit(self._behind[end.part])
+        elif end.state is PartState.FAILED:
+            self._after_error(end, cluster)
+
+    def _after_error(self, end: PartEnd, cluster: Cluster) -> None:
         has_accounts = len({part.account for part in self._parts}) > 1
-        for part in ends_of(end, why, stopped=self._stopped):
-            self._note(part)
-            if part.state is PartState.FINISHED:
-                yield from self._sieve.kept_back(part.part)
-            elif ends_all(part.error, has_accounts=has_accounts):
-                self.stop()
+        reach = reach_of(end.error, has_accounts=has_accounts)
+        if reach is Reach.ALL:
+            self.stop()
+        elif reach is Reach.OF_ITS_ACCOUNT:  # or each of its parts would be refused anew, and the user locked out
+            account = self._parts[end.part].account
+            self._note_not_awaited(
+                cluster.give_up(lambda part: part in self._told or self._parts[part].account != account)
+            )
 
     def _note(self, end: PartEnd) -> None:
         self._ends[end.part] = as_told(end, self._told.get(end.part), self._sieve.known(end.part))
 
-    def _note_not_awaited(self, chains: Iterable[tuple[int, ...]]) -> None:
-        for part in itertools.chain.from_iterable(chains):
+    def _note_not_awaited(self, parts: Iterable[int]) -> None:
+        for part in parts:
             self._note(PartEnd(part, PartState.NOT_BEGUN))
 
     def _give_up_what_waits(self, keeper: Keeper, cluster: Cluster) -> None:
@@ -295,10 +311,8 @@ class DaskUpload:
         gives_up_at = time.monotonic() + LEAVING
         while not cluster.is_idle and time.monotonic() < gives_up_at and keeper.broken is None:
             self._give_up_what_waits(keeper, cluster)
-            for end in cluster.take_ended():
-                self._note_not_awaited([end.chain])
-                for part in end.ends:
-                    self._note(part)
+            for task in cluster.take_ended():
+                self._note(task.end or PartEnd(task.part, PartState.NOT_BEGUN))
             time.sleep(LOOK / 5)
         self._note_not_awaited(cluster.cancel())
 

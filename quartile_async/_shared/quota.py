@@ -94,8 +94,10 @@ def _check(terms: Terms, processes: int | None) -> None:
         ("max_in_flight", terms.max_in_flight, 1),
         ("processes", terms.processes, 1),
         ("lease", terms.lease, SHORTEST_LEASE),
-        ("outage_limit", terms.patience, terms.lease if terms.when_unreachable == "share" else 0.0),
+        ("outage_limit", terms.outage_limit, terms.lease if terms.when_unreachable == "share" else 0.0),
     ):
+        if value is None:
+            continue
         kinds = (int,) if least == 1 else (int, float)
         if isinstance(value, bool) or not isinstance(value, kinds) or not least <= value < float("inf"):
             raise ConfigurationError(f"{name}={value!r} cannot be used: give a number of at least {least:g}.")

@@ -12,14 +12,14 @@ import pytest
 from distributed import KilledWorker
 
 from quartile_async._dask.cluster import Cluster
-from quartile_async._dask.ends import ChainEnd
+from quartile_async._dask.ends import TaskEnd
 from quartile_async._dask.job import Address, Job
 from quartile_async._dask.parts import Part, Partition
 from quartile_async._dask.results import PartEnd, PartState
 from quartile_async._resources import Resource
 
 JOB = Job("a catalogue", "a run", Address("redis://localhost", has_secret=False), Resource("process/masterlist"))
-FINISHED = [PartEnd(0, PartState.FINISHED, read=100)]
+FINISHED = PartEnd(0, PartState.FINISHED, read=100)
 
 
 class Task:
@@ -73,7 +73,7 @@ def client() -> Client:
 @pytest.fixture
 def cluster(client: Client) -> Cluster:
     cluster = Cluster(client, JOB, [Part(number, None, Partition(number)) for number in range(4)], None)
-    cluster.submit((0, 1))
+    cluster.submit(0)
     return cluster
 
 
@@ -87,7 +87,7 @@ def test_a_task_that_is_computed_again_after_its_end_is_not_waited_for(client: C
     task.is_known.set()
     thread.join()
 
-    assert cluster.take_ended() == [ChainEnd((0, 1), FINISHED)]
+    assert cluster.take_ended() == [TaskEnd(0, FINISHED)]
     assert cluster.is_idle
 
 
@@ -106,18 +106,18 @@ def test_a_task_that_did_not_come_to_its_end_says_why(
 
     (end,) = cluster.take_ended()
 
-    assert (end.chain, end.ends, end.workers_died) == ((0, 1), (), workers_died)
+    assert (end.part, end.end, end.workers_died) == (0, None, workers_died)
     assert end.error.startswith(error)
 
 
 def test_what_was_not_begun_is_given_up_and_what_was_is_awaited(client: Client, cluster: Cluster) -> None:
-    cluster.submit((2,))
-    cluster.submit((3,))
+    cluster.submit(2)
+    cluster.submit(3)
 
-    assert cluster.give_up({0, 3}.__contains__) == [(2,)]
+    assert cluster.give_up({0, 3}.__contains__) == [2]
 
     assert [task.was_cancelled for task in client.tasks] == [False, True, False]
     client.tasks[1].ends_with("cancelled", CancelledError("a task"))
     assert cluster.take_ended() == []
-    assert cluster.cancel() == [(0, 1), (3,)]
+    assert cluster.cancel() == [0, 3]
     assert cluster.is_idle

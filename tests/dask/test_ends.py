@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from quartile_async._dask.ends import IN_VAIN, ChainEnd, Patience, as_told, ends_all, ends_of, why_again
+from quartile_async._dask.ends import IN_VAIN, Patience, Reach, TaskEnd, as_told, end_of, reach_of, why_again
 from quartile_async._dask.results import PartEnd, PartsFailedError, PartState
 
 FINISHED, STOPPED, FAILED = (
@@ -13,53 +13,50 @@ FINISHED, STOPPED, FAILED = (
     PartEnd(0, PartState.FAILED, read=50, error="AuthenticationError: no"),
 )
 NOT_BEGUN = PartEnd(1, PartState.NOT_BEGUN)
-KILLED = ChainEnd((0, 1), error="KilledWorker: ...", workers_died=True)
-GONE = ChainEnd((0, 1), error="Dask has cancelled it")
+KILLED = TaskEnd(0, error="KilledWorker: ...", workers_died=True)
+GONE = TaskEnd(0, error="Dask has cancelled it")
 
 
 @pytest.mark.parametrize(
-    ("end", "known", "stopped", "again"),
+    ("task", "known", "stopped", "again"),
     [
-        (ChainEnd((0,), [FINISHED]), 100, False, ""),
-        (ChainEnd((0,), [FINISHED]), 99, False, "Redis has lost results"),
-        (ChainEnd((0,), [FINISHED]), 99, True, "Redis has lost results"),
-        (ChainEnd((0,), [STOPPED]), 0, True, ""),
-        (ChainEnd((0,), [STOPPED]), 0, False, "its worker took this caller"),
-        (ChainEnd((1,), [NOT_BEGUN]), 0, True, ""),
-        (ChainEnd((1,), [NOT_BEGUN]), 0, False, "its worker took this caller"),
-        (ChainEnd((0,), [FAILED]), 0, False, ""),
-        (ChainEnd((0, 1), [FAILED, NOT_BEGUN]), 0, False, ""),
+        (TaskEnd(0, FINISHED), 100, False, ""),
+        (TaskEnd(0, FINISHED), 99, False, "Redis has lost results"),
+        (TaskEnd(0, FINISHED), 99, True, "Redis has lost results"),
+        (TaskEnd(0, STOPPED), 0, True, ""),
+        (TaskEnd(0, STOPPED), 0, False, "its worker took this caller"),
+        (TaskEnd(1, NOT_BEGUN), 0, True, ""),
+        (TaskEnd(1, NOT_BEGUN), 0, False, "its worker took this caller"),
+        (TaskEnd(0, FAILED), 0, False, ""),
         (KILLED, 0, False, "the workers that had it have died"),
         (KILLED, 0, True, ""),
         (GONE, 0, False, ""),
     ],
 )
-def test_a_chain_is_run_again_where_more_can_be_learned(end: ChainEnd, known: int, stopped: bool, again: str) -> None:
-    why = why_again(end, lambda part: known, stopped=stopped)
+def test_a_part_is_run_again_where_more_can_be_learned(task: TaskEnd, known: int, stopped: bool, again: str) -> None:
+    why = why_again(task, known, stopped=stopped)
 
     assert why.startswith(again)
     assert bool(why) is bool(again)
 
 
 @pytest.mark.parametrize(
-    ("end", "why", "stopped", "states"),
+    ("task", "why", "stopped", "state"),
     [
-        (ChainEnd((0,), [FINISHED]), "", False, [PartState.FINISHED]),
-        (ChainEnd((0, 1), [FAILED, NOT_BEGUN]), "", False, [PartState.FAILED, PartState.NOT_BEGUN]),
-        (KILLED, "", True, [PartState.STOPPED, PartState.STOPPED]),
-        (KILLED, "they died", False, [PartState.FAILED, PartState.FAILED]),
-        (GONE, "", False, [PartState.FAILED, PartState.FAILED]),
-        (ChainEnd((0,), [STOPPED]), "it stood still", False, [PartState.FAILED]),
+        (TaskEnd(0, FINISHED), "", False, PartState.FINISHED),
+        (TaskEnd(0, FAILED), "", False, PartState.FAILED),
+        (TaskEnd(0, FINISHED), "results were lost", False, PartState.FAILED),
+        (KILLED, "", True, PartState.STOPPED),
+        (KILLED, "they died", False, PartState.FAILED),
+        (GONE, "", False, PartState.FAILED),
+        (TaskEnd(0, STOPPED), "it stood still", False, PartState.FAILED),
     ],
 )
-def test_each_part_of_a_chain_has_an_end_that_says_why(
-    end: ChainEnd, why: str, stopped: bool, states: list[PartState]
-) -> None:
-    ends = ends_of(end, why, stopped=stopped)
+def test_each_part_has_an_end_that_says_why(task: TaskEnd, why: str, stopped: bool, state: PartState) -> None:
+    end = end_of(task, why, stopped=stopped)
 
-    assert [each.state for each in ends] == states
-    assert [each.part for each in ends] == list(end.chain)
-    assert all(each.error for each in ends if each.state is PartState.FAILED)
+    assert (end.part, end.state) == (0, state)
+    assert bool(end.error) is (state is PartState.FAILED)
 
 
 TOLD = {"read": 70, "batches_submitted": 6}
@@ -89,10 +86,10 @@ def test_a_part_whose_worker_has_died_is_told_by_what_it_had_told_before(
 
 
 def test_a_part_whose_workers_die_again_and_again_says_where_to_look() -> None:
-    first, _ = ends_of(KILLED, "the workers that had it have died", stopped=False)
+    end = end_of(KILLED, "the workers that had it have died", stopped=False)
 
-    assert first.error.startswith("It was run again 3 times, and came no further: the workers that had it have died. ")
-    assert first.error.endswith("their logs say why they died.")
+    assert end.error.startswith("It was run again 3 times, and came no further: the workers that had it have died. ")
+    assert end.error.endswith("their logs say why they died.")
 
 
 def test_an_error_says_of_the_other_parts_what_is_so() -> None:
@@ -107,25 +104,25 @@ def test_an_error_says_of_the_other_parts_what_is_so() -> None:
     assert "So did 1 more. 4 have their results, 3 were not finished. `ends` says" in str(some)
 
 
-def test_a_chain_that_comes_no_further_is_given_up_and_one_that_does_is_not() -> None:
+def test_a_part_that_comes_no_further_is_given_up_and_one_that_does_is_not() -> None:
     patience = Patience()
 
-    assert all(patience.allows((0,), known) for known in range(10 * IN_VAIN))
-    assert [patience.allows((1,), 5) for _ in range(IN_VAIN + 1)] == [True] * IN_VAIN + [False]
-    assert patience.allows((1,), 6)
+    assert all(patience.allows(0, known) for known in range(10 * IN_VAIN))
+    assert [patience.allows(1, 5) for _ in range(IN_VAIN + 1)] == [True] * IN_VAIN + [False]
+    assert patience.allows(1, 6)
 
 
 @pytest.mark.parametrize(
-    ("error", "has_accounts", "ends"),
+    ("error", "has_accounts", "reach"),
     [
-        ("QuotaExceededError: used up", True, True),
-        ("AuthenticationError: refused", False, True),
-        ("AuthenticationError: refused", True, False),
-        ("PermissionDeniedError: may not", False, True),
-        ("PermissionDeniedError: may not", True, False),
-        ("FileNotFoundError: gone", False, False),
-        ("", False, False),
+        ("QuotaExceededError: used up", True, Reach.ALL),
+        ("AuthenticationError: refused", False, Reach.ALL),
+        ("AuthenticationError: refused", True, Reach.OF_ITS_ACCOUNT),
+        ("PermissionDeniedError: may not", False, Reach.ALL),
+        ("PermissionDeniedError: may not", True, Reach.OF_ITS_ACCOUNT),
+        ("FileNotFoundError: gone", False, Reach.NONE),
+        ("", False, Reach.NONE),
     ],
 )
-def test_an_error_that_no_other_part_would_survive_stops_all(error: str, has_accounts: bool, ends: bool) -> None:
-    assert ends_all(error, has_accounts=has_accounts) is ends
+def test_an_error_ends_the_parts_that_would_not_survive_it(error: str, has_accounts: bool, reach: Reach) -> None:
+    assert reach_of(error, has_accounts=has_accounts) is reach

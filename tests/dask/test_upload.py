@@ -370,7 +370,7 @@ def test_no_secret_travels_through_the_scheduler(
         if not seen:
             seen.append(dask_client.run_on_scheduler(everything))
 
-    assert b"run_chain" in seen[0]
+    assert b"run_part" in seen[0]
     for secret in (emulator.subscription_key, emulator.access_token):
         assert secret.encode() not in seen[0]
 
@@ -451,3 +451,16 @@ def test_a_redis_without_a_file_is_refused_before_anything_is_read(
 
     assert upload.parts == ()
     assert not emulator.requests
+
+
+def test_an_account_that_is_refused_is_not_tried_with_each_of_its_parts(opened: Open, tmp_path: Path) -> None:
+    files = [("refused", catalogue(tmp_path / f"{number}.csv", 10, first=10 * number)) for number in range(30)]
+    files.append(("acme", catalogue(tmp_path / "acme.csv", 100)))
+    upload = opened(files, credentials=credentials)
+    results: list[PartItemResult] = []
+
+    with pytest.raises(PartsFailedError, match="AuthenticationError"):
+        results.extend(upload)
+
+    assert Counter(result.part for result in results) == {30: 100}
+    assert Counter(end.state for end in upload.summary.parts)[PartState.NOT_BEGUN] >= 10
