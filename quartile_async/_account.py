@@ -188,7 +188,10 @@ def _journal_of(journal: Any) -> Journal | None:
         from ._journal_thread import FileJournal  # which needs SQLite
 
         return FileJournal(journal)
-    raise ConfigurationError(f"journal={journal!r} is neither the path of a file nor a Journal.")
+    raise ConfigurationError(
+        f"journal={journal!r} is neither the path of a file nor a Journal, such as "
+        "quartile_async.redis.RedisJournal(url, name)."
+    )
 
 
 def _known_id(batch_id: str) -> str:

@@ -18,12 +18,13 @@ from anyio.from_thread import start_blocking_portal
 
 from ._again import checked_retry
 from ._dask.inputs import Files, Input, input_of
-from ._dask.job import Credentials, Job, address_of, check_travels, checked_options
+from ._dask.job import Credentials, Job, address_of, checked_options
 from ._dask.parts import Part
 from ._dask.planner import planner_of
 from ._dask.ranges import PART_ITEMS
 from ._dask.removal import removed
 from ._dask.results import PartEnd, PartItemResult, PartsFailedError, PartsProgress, PartsSummary, PartState
+from ._dask.travel import check_takes_no_value_along, check_travels
 from ._dask.upload import DaskUpload
 from ._errors import ConfigurationError
 from ._masterlist import MASTERLIST
@@ -85,7 +86,8 @@ def upload(
         journal: the URL of a Redis that all can reach, and a name. The same name goes on with the same upload.
         dask_client: a `distributed.Client`, not an asynchronous one.
         credentials: a function that is called on the workers with each account (None where there is none), and gives
-            its `auth` as `QuartileClient` takes it. (account, path) pairs need it.
+            its `auth` as `QuartileClient` takes it; one of a module, or one of a script that uses no values of it.
+            (account, path) pairs need it.
         part_items: the most items of a part, where files can be divided.
         rate: of requests, over all workers, such as "600/minute"; None: what QUARTILE_REDIS_RATE says on the workers,
             or "600/minute".
@@ -96,7 +98,8 @@ def upload(
         reading: options of `quartile_async.files.read_items`.
         retry: as for `QuartileClient.upload`; a function that workers can import.
         max_item_tries: the same.
-        client_options: settings of `QuartileClient` that are not secret.
+        client_options: settings of `QuartileClient` that are not secret. `base_url` is that of this process, also where
+            QUARTILE_BASE_URL says it.
 
     Raises:
         ConfigurationError: something cannot be used, or would carry a secret through the scheduler; nothing was sent.
@@ -105,14 +108,16 @@ def upload(
     _check_client(dask_client)
     given = input_of(source)
     _check_accounts(given, credentials)
-    check_travels(credentials=credentials, retry=retry, client_options=client_options)
+    options = checked_options(client_options, max_in_flight_per_worker)
+    check_travels(credentials=credentials, retry=retry, client_options=options)
+    check_takes_no_value_along("credentials", credentials)
     checked_retry(retry, max_item_tries)
     job = Job(
         name=name,
         run=uuid.uuid4().hex,
         address=address_of(url),
         resource=resource,
-        options=checked_options(client_options, max_in_flight_per_worker),
+        options=options,
         credentials=credentials,
         rate=rate,
         max_in_flight=max_in_flight,

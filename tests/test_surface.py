@@ -201,7 +201,7 @@ TABLE_FLOORS = [
 
 
 DASK_FLOORS = [
-    {"chains", "channel", "forms", "results", "tasks", "terminal"},
+    {"chains", "channel", "forms", "results", "tasks", "terminal", "travel"},
     {"blocks", "ends", "inputs", "job", "keeper", "parts", "seen"},
     {"environment", "plan", "ranges", "survey", "task"},
     {"cluster", "planning", "removal"},

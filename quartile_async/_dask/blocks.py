@@ -18,29 +18,37 @@ LARGEST = 1 << 20
 
 
 class Block(NamedTuple):
-    """Results of one part. `accounted`: they are results; else, they stand for items that got none."""
+    """Results of one part.
+
+    Attributes:
+        part: its number.
+        run: which run of it has told them.
+        results: they.
+        accounted: whether they are results; else, they stand for items that got none.
+    """
 
     part: int
+    run: str
     results: list[PartItemResult]
     accounted: bool
 
 
-def packed(part: int, results: Sequence[ItemResult[Any]], *, accounted: bool = True) -> Iterator[bytes]:
+def packed(part: int, results: Sequence[ItemResult[Any]], *, run: str = "", accounted: bool = True) -> Iterator[bytes]:
     """Results of one part as blocks of at most `LARGEST` bytes, but for a result that is larger by itself."""
-    content = _content_of(part, results, accounted)
+    content = _content_of([part, run, accounted], results)
     if len(content) <= LARGEST or len(results) == 1:
         yield content
         return
     middle = len(results) // 2
-    yield from packed(part, results[:middle], accounted=accounted)
-    yield from packed(part, results[middle:], accounted=accounted)
+    yield from packed(part, results[:middle], run=run, accounted=accounted)
+    yield from packed(part, results[middle:], run=run, accounted=accounted)
 
 
-def _content_of(part: int, results: Sequence[ItemResult[Any]], accounted: bool) -> bytes:
+def _content_of(begin: list[Any], results: Sequence[ItemResult[Any]]) -> bytes:
     try:
-        return _told([part, accounted, [_values_of(result) for result in results]])
+        return _told([*begin, [_values_of(result) for result in results]])
     except Exception:  # noqa: BLE001  # whatever an item's own class raises; it may not cost the others their results
-        return _told([part, accounted, [_values_in_any_case(result) for result in results]])
+        return _told([*begin, [_values_in_any_case(result) for result in results]])
 
 
 def _told(values: list[Any]) -> bytes:
@@ -68,8 +76,8 @@ def _text_of(item: Any) -> str:
 
 def unpacked(content: bytes) -> Block:
     """What was packed; an item that was read from a file has its line, and models have become mappings."""
-    part, accounted, rows = from_json(content)
-    return Block(part, [_result_of(part, values) for values in rows], accounted)
+    part, run, accounted, rows = from_json(content)
+    return Block(part, run, [_result_of(part, values) for values in rows], accounted)
 
 
 def _values_of(result: ItemResult[Any]) -> list[Any]:

@@ -91,7 +91,10 @@ def _pair_of(given: Any) -> FileInput:
         case str() | os.PathLike() | ItemFile():
             return _file_of(None, given)
         case (str() | None as account, str() | os.PathLike() | ItemFile() as path) if isinstance(given, tuple):
-            return _file_of(account, path)
+            try:
+                return _file_of(account, path)
+            except ConfigurationError as error:
+                raise ConfigurationError(f"{error} In a pair, the account comes first: (account, path).") from None
     raise ConfigurationError(f"{type(given).__name__} is no file. {CAN_BE_GIVEN}")
 
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import difflib
+import inspect
 import os
-import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
-from .._client import Auth, QuartileClient, settings_from_env
-from .._errors import ConfigurationError
+from .._client import BASE_URL, Auth, QuartileClient, settings_from_env
+from .._errors import ConfigurationError, QuartileError
 from .._resources import Resource
 from .._results import ItemResult
 from .._shared.connection import described
 from .._shared.journal_durability import Durability
 from .._shared.quota import RedisQuota, quota_from_env
+from ..files import read_items
 from .channel import PATIENCE
 
 Credentials: TypeAlias = Callable[[str | None], Auth]
@@ -118,11 +120,23 @@ class Job:
         options: dict[str, Any] = {**self.options, "account": account, "max_in_flight": self.max_in_flight_per_worker}
         options["quota"] = self._quota()
         if self.credentials is not None:
-            options["auth"] = self.credentials(account)
+            options["auth"] = self._auth_of(self.credentials, account)
         try:
             return QuartileClient(**(settings_from_env(os.environ, given=options) | options))
         except ConfigurationError as error:
             raise ConfigurationError(f"On a worker: {error}") from None
+
+    def _auth_of(self, credentials: Credentials, account: str | None) -> Auth:
+        try:
+            auth = credentials(account)
+        except QuartileError:
+            raise
+        except Exception as error:
+            words = f"On a worker: credentials({account!r}) has raised {type(error).__name__}: {error}."
+            raise ConfigurationError(f"{words} Nothing was sent of this part.") from error
+        if auth is None:
+            raise ConfigurationError(f"On a worker: credentials({account!r}) gave None, and not an `auth`.")
+        return auth
 
     def _quota(self) -> RedisQuota:
         given: dict[str, Any] = {"max_in_flight": self.max_in_flight, "lease": self.lease, "outage_limit": PATIENCE}
@@ -134,6 +148,22 @@ class Job:
 def journal_of_part(name: str, part: int) -> str:
     """The name of a part's journal."""
     return f"{name}/{part}"
+
+
+OF_UPLOAD = (
+    "journal",
+    "dask_client",
+    "credentials",
+    "part_items",
+    "rate",
+    "max_in_flight_per_worker",
+    "lease",
+    "durability",
+    "reading",
+    "retry",
+    "max_item_tries",
+)
+"""What an upload takes beside the settings of a client."""
 
 
 def checked_options(options: Mapping[str, Any], max_in_flight: int = 16) -> Mapping[str, Any]:
@@ -151,18 +181,21 @@ def checked_options(options: Mapping[str, Any], max_in_flight: int = 16) -> Mapp
     for name in OF_THE_RUN:
         if name in options:
             raise ConfigurationError(f"{name}=... cannot be used here: {INSTEAD[name]}.")
+    _check_are_known(options)
+    # Workers' environments may have another address: where items go is said here, for all of them.
+    options = {"base_url": os.environ.get("QUARTILE_BASE_URL") or BASE_URL, **options}
     # Here, and not on the first worker: a client says what it thinks of its settings when it is made.
     QuartileClient(subscription_key="checked", auth="checked", max_in_flight=max_in_flight, **options)
     return options
 
 
-def check_travels(**what: object) -> None:
-    """Raises ConfigurationError where something cannot be sent to workers."""
-    for name, value in what.items():
-        try:
-            pickle.dumps(value)
-        except Exception as error:  # noqa: BLE001  # whatever the value's own class raises
-            raise ConfigurationError(
-                f"{name}={value!r} cannot be sent to workers ({type(error).__name__}: {error}). Use functions and "
-                "classes of a module that workers can import."
-            ) from None
+def _check_are_known(options: Mapping[str, Any]) -> None:
+    of_client, of_files = ({*inspect.signature(each).parameters} for each in (QuartileClient, read_items))
+    for name in options:
+        if name in of_client:
+            continue
+        if name in of_files:
+            raise ConfigurationError(f"{name}=... says how files are read: give reading={{{name!r}: ...}}.")
+        like = difflib.get_close_matches(name, [*of_client, *OF_UPLOAD], n=1)
+        hint = f" Do you mean {like[0]}?" if like else " See the settings of QuartileClient."
+        raise ConfigurationError(f"There is no setting {name!r}.{hint}")

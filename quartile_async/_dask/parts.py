@@ -71,6 +71,10 @@ class Part:
 
     def __str__(self) -> str:
         """Where its items are, for people: records are counted from 1."""
+        return self._place if self.account is None else f"{self.account}: {self._place}"
+
+    @property
+    def _place(self) -> str:
         match self.items:
             case Partition(number):
                 return f"partition {number}"

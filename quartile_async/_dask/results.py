@@ -44,7 +44,7 @@ class PartEnd:
         part: its number.
         state: how it ended.
         read: items read from it.
-        batches: batches that the server accepted in this run.
+        batches: batches that the server accepted in this run; where workers have died, those of which results came.
         in_batches: the ids of batches whose end was not awaited, each with how many of the part's items: the server
             may complete them, and the same call learns their ends.
         unsent: items that were read and certainly not sent.

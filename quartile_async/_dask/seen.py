@@ -31,6 +31,30 @@ class Indexes:
         return place < len(self._bits) and bool(self._bits[place] & 1 << (index & 7))
 
 
+class Batches:
+    """Counts the batches of parts that were run more than once: each run knows of its own alone."""
+
+    def __init__(self) -> None:
+        self._runs: dict[int, dict[str, None]] = {}
+        self._are_new: dict[int, dict[str, bool]] = {}
+
+    def note(self, part: int, run: str, results: Iterable[PartItemResult]) -> None:
+        """These came from a run of a part."""
+        runs, are_new = self._runs.setdefault(part, {}), self._are_new.setdefault(part, {})
+        runs[run] = None
+        is_first = len(runs) == 1
+        for result in results:
+            if (batch_id := result.batch_id) is not None and batch_id not in are_new:
+                # What the first run replays is of an earlier call; what others replay, of the ones before it.
+                are_new[batch_id] = not (result.replayed and is_first)
+
+    def accepted(self, part: int, last: int) -> int:
+        """How many batches the server has accepted; `last`: as the last run of the part knows."""
+        if len(self._runs.get(part, {})) < 2:
+            return last
+        return max(last, sum(self._are_new[part].values()))
+
+
 class Sieve:
     """Lets each item's result through once.
 

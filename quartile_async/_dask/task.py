@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import uuid
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
@@ -69,6 +70,7 @@ class PartRun:
         self._part = part
         self._data = data
         self._channel = channel
+        self._run = uuid.uuid4().hex[:8]
         self._upload: Upload[Any] | None = None
         self._waiting: list[ItemResult[Any]] = []
         self._sending = asyncio.Lock()
@@ -155,12 +157,13 @@ class PartRun:
         async with self._sending:
             while self._waiting:
                 block, self._waiting = self._waiting[:BLOCK], self._waiting[BLOCK:]
-                await self._hand_over(packed(self._part.number, block))
+                await self._hand_over(packed(self._part.number, block, run=self._run))
 
     async def _send_unaccounted(self, upload: Upload[Any]) -> None:
         left = upload.unaccounted
         for start in range(0, len(left), BLOCK):
-            await self._hand_over(packed(self._part.number, left[start : start + BLOCK], accounted=False))
+            some = left[start : start + BLOCK]
+            await self._hand_over(packed(self._part.number, some, run=self._run, accounted=False))
 
     async def _hand_over(self, blocks: Iterable[bytes]) -> None:
         for block in blocks:

@@ -8,7 +8,7 @@ import time
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
@@ -27,7 +27,7 @@ from .keeper import Keeper
 from .parts import Part
 from .plan import Plan
 from .results import PartEnd, PartItemResult, PartsFailedError, PartsProgress, PartsSummary, PartState
-from .seen import Sieve
+from .seen import Batches, Sieve
 
 logger = logging.getLogger("quartile_async")
 
@@ -77,6 +77,7 @@ class DaskUpload:
         """Part -> the one that waits for its end, since they share keys."""
         self._ends: dict[int, PartEnd] = {}
         self._sieve = Sieve()
+        self._batches = Batches()
         self._tally = Tally()
         self._patience = Patience()
         self._told: Mapping[int, Mapping[str, Any]] = {}
@@ -258,6 +259,7 @@ class DaskUpload:
     def _read(self, portal: BlockingPortal, channel: CallerEnd) -> Iterator[PartItemResult]:
         for content in portal.call(channel.blocks, LOOK):
             block = unpacked(content)
+            self._batches.note(block.part, block.run, block.results)
             if block.accounted:
                 yield from self._sieve.pass_through(block.part, block.results)
             else:
@@ -293,7 +295,8 @@ class DaskUpload:
             )
 
     def _note(self, end: PartEnd) -> None:
-        self._ends[end.part] = as_told(end, self._told.get(end.part), self._sieve.known(end.part))
+        end = as_told(end, self._told.get(end.part), self._sieve.known(end.part))
+        self._ends[end.part] = replace(end, batches=self._batches.accepted(end.part, end.batches))
 
     def _note_not_awaited(self, parts: Iterable[int]) -> None:
         for part in parts:

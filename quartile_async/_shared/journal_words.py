@@ -42,7 +42,7 @@ def not_taken(journal: str, reply: Sequence[Any]) -> JournalError:
         return JournalError(
             f"The journal {journal} is in use by another upload, or by one that has died ({text_of(reply[2])}): its "
             f"hold runs out in {int(reply[1]) / 1000:.1f} s, if it is not renewed. {_NOTHING_SENT} Wait for its end "
-            "(wait=... does), or name another journal."
+            "(wait=... does)."
         )
     if why == "version":
         return JournalError(

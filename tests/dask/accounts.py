@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from quartile_async._client import Auth
 
@@ -15,3 +16,7 @@ def credentials(account: str | None) -> Auth:
 def refused(account: str | None) -> Auth:
     """A token that the server does not take."""
     return "refused"
+
+
+def nothing(account: str | None) -> Any:
+    """As a function that has forgotten to return."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import pickle
 from typing import Any
 
 import pytest
 
 from quartile_async import MASTERLIST, ConfigurationError
-from quartile_async._dask.job import REDIS_URL, Address, Job, address_of, check_travels, checked_options
+from quartile_async._dask.job import REDIS_URL, Address, Job, address_of, checked_options
+from quartile_async._dask.travel import check_takes_no_value_along, check_travels
+
+from .accounts import credentials, nothing
 
 
 @pytest.mark.parametrize(
@@ -91,3 +95,90 @@ def test_a_worker_that_lacks_credentials_says_which(monkeypatch: pytest.MonkeyPa
 
     with pytest.raises(ConfigurationError, match="On a worker: Set QUARTILE_SUBSCRIPTION_KEY"):
         Job("a name", "a run", address_of("redis://localhost:1"), MASTERLIST).client_for(None)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("max_inflight", "Do you mean max_in_flight?"),
+        ("part_item", "Do you mean part_items?"),
+        ("decimal", r"give reading=\{'decimal': ...\}"),
+        ("nonsense", "See the settings of QuartileClient"),
+    ],
+)
+def test_a_setting_that_there_is_not_is_told_with_what_is_meant(name: str, hint: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{name}.*{hint}|{hint}"):
+        checked_options({name: 1})
+
+
+def test_where_items_go_is_said_by_the_caller_and_not_by_each_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUARTILE_BASE_URL", "https://of-the-caller.example")
+
+    assert checked_options({})["base_url"] == "https://of-the-caller.example"
+    assert checked_options({"base_url": "https://given.example"})["base_url"] == "https://given.example"
+    monkeypatch.delenv("QUARTILE_BASE_URL")
+    assert checked_options({})["base_url"] == "https://api.quartile.com"
+
+
+SCRIPT = """
+import os
+
+SECRET = "hidden"
+
+def by_global(account): return SECRET
+def helper(): return SECRET
+def by_another(account): return helper()
+def made():
+    value = "hidden"
+    def by_closure(account): return value
+    return by_closure
+def by_environment(account): return os.environ["TOKEN"]
+def by_helper_of_environment(account): return by_environment(account)
+"""
+
+
+@pytest.fixture
+def script() -> dict[str, Any]:
+    names: dict[str, Any] = {"__name__": "__main__"}
+    exec(SCRIPT, names)  # noqa: S102  # a script, in this process
+    return names
+
+
+@pytest.mark.parametrize(("name", "value"), [("by_global", "SECRET"), ("by_another", "SECRET")])
+def test_a_function_of_a_script_that_would_take_a_value_along_is_refused(
+    script: dict[str, Any], name: str, value: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=f"that uses {value}: the value would travel") as caught:
+        check_takes_no_value_along("credentials", script[name])
+
+    assert "hidden" not in str(caught.value)
+
+
+def test_a_closure_and_a_partial_are_refused(script: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match="uses value"):
+        check_takes_no_value_along("credentials", script["made"]())
+    with pytest.raises(ConfigurationError, match="is a partial"):
+        check_takes_no_value_along("credentials", functools.partial(script["by_environment"], account="hidden"))
+
+
+@pytest.mark.parametrize("name", ["by_environment", "by_helper_of_environment"])
+def test_a_function_of_a_script_that_asks_the_environment_travels(script: dict[str, Any], name: str) -> None:
+    check_takes_no_value_along("credentials", script[name])
+
+
+def test_a_function_of_a_module_travels_by_its_name_whatever_it_uses() -> None:
+    check_takes_no_value_along("credentials", credentials)
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [(credentials, r"credentials\('nobody'\) has raised KeyError: 'TOKEN_OF_nobody'"), (nothing, "gave None")],
+)
+def test_credentials_that_give_none_are_told_with_their_account(
+    monkeypatch: pytest.MonkeyPatch, function: Any, words: str
+) -> None:
+    monkeypatch.setenv("QUARTILE_SUBSCRIPTION_KEY", "the-workers-key")
+    job = Job("a name", "a run", address_of("redis://localhost:1"), MASTERLIST, credentials=function)
+
+    with pytest.raises(ConfigurationError, match=words):
+        job.client_for("nobody")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from quartile_async import Outcome
 from quartile_async._dask.results import PartItemResult
-from quartile_async._dask.seen import Indexes, Sieve
+from quartile_async._dask.seen import Batches, Indexes, Sieve
 
 
 def result(index: int, outcome: Outcome = Outcome.SUCCEEDED, message: str = "", part: int = 0) -> PartItemResult:
@@ -110,3 +110,25 @@ def test_whatever_is_told_in_any_order_each_item_has_one_result(rng: random.Rand
     got += [each.index for each in sieve.kept_back(0)]
 
     assert sorted(got) == list(range(items))
+
+
+def of(batch_id: str, *, replayed: bool = False) -> PartItemResult:
+    return PartItemResult(0, {}, Outcome.SUCCEEDED, batch_id=batch_id, replayed=replayed)
+
+
+def test_batches_of_a_part_that_was_run_once_are_those_that_its_run_knows_of() -> None:
+    batches = Batches()
+
+    batches.note(0, "first", [of("a"), of("b"), of("c", replayed=True)])
+
+    assert batches.accepted(0, 5) == 5
+    assert batches.accepted(1, 0) == 0
+
+
+def test_batches_of_a_part_that_was_run_again_are_those_of_all_its_runs_but_not_of_earlier_calls() -> None:
+    batches = Batches()
+
+    batches.note(0, "first", [of("before", replayed=True), of("a"), of("b")])
+    batches.note(0, "second", [of("before", replayed=True), of("a", replayed=True), of("c", replayed=True), of("d")])
+
+    assert batches.accepted(0, 1) == 4
