@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,6 +17,8 @@ from .plan import Plan
 from .planning import check_still_fits, planned
 from .upload import Planned, Planner
 
+logger = logging.getLogger("quartile_async")
+
 
 def planner_of(given: Input, job: Job, client: Any, part_items: int, reading: Mapping[str, Any] | None) -> Planner:
     """Makes the plan when the run has begun, and not twice for one name."""
@@ -25,6 +28,11 @@ def planner_of(given: Input, job: Job, client: Any, part_items: int, reading: Ma
         if kept is not None:
             found = Plan.from_json(kept)
             check_still_fits(found, given, job.resource, client, reading=reading, check=check)
+            if found.files and found.part_items != part_items:
+                logger.warning(
+                    "%r was divided into parts of at most %d items when it was begun; part_items=%d is not used.",
+                    *(job.name, found.part_items, part_items),
+                )
             return Planned(found, _partition_of(given))
         made = planned(
             given, job.resource, client, address=job.address, reading=reading, part_items=part_items, check=check
