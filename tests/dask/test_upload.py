@@ -154,6 +154,7 @@ def test_keys_of_several_parts_reach_the_server_in_the_order_of_the_input(
     }
 
 
+@pytest.mark.slow
 def test_a_stop_ends_all_submitting_within_seconds_and_says_what_is_where(
     opened: Open, tmp_path: Path, emulator: ThreadedEmulator, slowly: None
 ) -> None:
@@ -178,6 +179,7 @@ def test_a_stop_ends_all_submitting_within_seconds_and_says_what_is_where(
     assert len(upload.unaccounted) == sum(end.unsent for end in ends)
 
 
+@pytest.mark.slow
 def test_what_was_left_is_gone_on_with_and_no_batch_is_sent_twice(
     opened: Open, tmp_path: Path, emulator: ThreadedEmulator, slowly: None
 ) -> None:
@@ -275,6 +277,7 @@ def test_a_part_whose_worker_dies_while_it_is_stopped_is_not_said_to_have_sent_n
     assert (end.state, end.read, end.batches, end.in_doubt) == (PartState.STOPPED, 500, 4, 500)
 
 
+@pytest.mark.slow
 def test_a_lease_that_is_shorter_than_a_second_is_kept(
     opened: Open, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -315,6 +318,7 @@ def test_a_caller_that_was_taken_for_dead_does_not_overwrite_the_plan_of_who_has
     assert asyncio.run(late()) == (True, False, b"the second's")
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_costs_no_result_and_gives_none_twice(
     opened: Open, tmp_path: Path, emulator: ThreadedEmulator, dask_client: Any, slowly: None
 ) -> None:
@@ -348,6 +352,7 @@ def test_an_account_whose_token_is_refused_costs_itself_and_the_error_names_its_
     assert len(caught.value.unaccounted) == 100
 
 
+@pytest.mark.slow
 def test_credentials_that_are_refused_for_all_stop_all(opened: Open, tmp_path: Path) -> None:
     upload = opened(catalogue(tmp_path / "c.csv", 20_000), credentials=refused)
 
@@ -375,6 +380,7 @@ def test_no_secret_travels_through_the_scheduler(
         assert secret.encode() not in seen[0]
 
 
+@pytest.mark.slow
 def test_an_upload_that_is_under_way_is_not_begun_by_another_caller(opened: Open, tmp_path: Path, slowly: None) -> None:
     path = catalogue(tmp_path / "c.csv", 2_000)
 
@@ -396,6 +402,7 @@ def test_another_input_under_the_same_name_is_refused(opened: Open, tmp_path: Pa
         taken(opened(path))
 
 
+@pytest.mark.slow
 def test_an_upload_can_be_left_from_another_thread_while_no_result_comes(
     opened: Open, tmp_path: Path, emulator: ThreadedEmulator, slowly: None
 ) -> None:
@@ -418,6 +425,7 @@ def test_an_upload_can_be_left_from_another_thread_while_no_result_comes(
     assert {end.state for end in upload.summary.parts} <= {PartState.STOPPED, PartState.NOT_BEGUN}
 
 
+@pytest.mark.slow
 def test_what_was_removed_leaves_nothing_in_redis_and_its_name_is_free(
     opened: Open, tmp_path: Path, server: RedisServer, emulator: ThreadedEmulator
 ) -> None:
@@ -430,6 +438,7 @@ def test_what_was_removed_leaves_nothing_in_redis_and_its_name_is_free(
     assert all(each.ok and not each.replayed for each in taken(opened(catalogue(tmp_path / "d.csv", 100))))
 
 
+@pytest.mark.slow
 def test_what_is_under_way_is_not_removed(opened: Open, tmp_path: Path, server: RedisServer, slowly: None) -> None:
     with opened(catalogue(tmp_path / "c.csv", 1_000), max_in_flight=2) as upload:
         results = iter(upload)
