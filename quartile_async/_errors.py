@@ -123,3 +123,9 @@ class RateLimitError(APIError):
 
 class ServerError(APIError):
     """The server or its gateway failed (5xx), also after retries."""
+
+
+def clause_of(error: BaseException) -> str:
+    """An error's text as a clause of a longer one, which puts its own full stop behind it."""
+    words = str(error).strip()
+    return words if words.endswith("...") else words.removesuffix(".").rstrip()

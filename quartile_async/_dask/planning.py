@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
-from .._errors import ConfigurationError
+from .._errors import ConfigurationError, clause_of
 from .._resources import Resource
 from ..files import read_items
 from .chains import Link, buckets_for, chains_of
@@ -120,7 +120,7 @@ def checked_reading(reading: Mapping[str, Any] | None) -> dict[str, Any]:
     try:
         return dict(from_json(to_json(options)))
     except PydanticSerializationError as error:
-        raise ConfigurationError(f"The options of reading cannot be kept with the journal: {error}.") from None
+        raise ConfigurationError(f"These options of reading cannot be kept with a journal: {clause_of(error)}.") from None
 
 
 def check_resource_travels(resource: Resource[Any]) -> None:

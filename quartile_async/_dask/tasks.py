@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from .._errors import QuartileError
+from .._errors import QuartileError, clause_of
 
 LOOK = 0.25
 """Seconds between two times at which it is looked whether to go on."""
@@ -86,8 +86,8 @@ class Tasks:
                 results[self._running.pop(future)] = future.result()
             except (KilledWorker, CancelledError) as error:
                 raise QuartileError(
-                    f"The cluster has given up a task that looks at the input ({name}): {error}. Nothing was sent. See "
-                    "to its scheduler and its workers, and call the same again."
+                    f"The cluster has given up a task that looks at the input ({name}): {clause_of(error)}. Nothing "
+                    "was sent. See to its scheduler and its workers, and call the same again."
                 ) from error
             for place, call in waiting:
                 self._begin(name, place, call, ended)

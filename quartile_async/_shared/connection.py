@@ -30,7 +30,7 @@ from redis.exceptions import (
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from .._clock import LoopClock
-from .._errors import ConfigurationError
+from .._errors import ConfigurationError, clause_of
 from .scripts import Script
 
 WITHOUT_METADATA: dict[str, Any] = (
@@ -238,8 +238,8 @@ def client_of(target: object) -> Any:
     except ValueError:  # its text has the URL, and that a password
         raise ConfigurationError(
             "The address of Redis cannot be used. Give a URL such as 'redis://localhost:6379/0', 'rediss://...' for "
-            "TLS or 'unix://...', in whose password each of /, ?, # and @ is escaped (%2F, %3F, %23 and %40); or a "
-            "client of redis.asyncio, as for Sentinel or a cluster."
+            "TLS or 'unix://...', in whose password each of /, ?, # and @ is escaped (%2F, %3F, %23 and %40); in "
+            "Python also a client of redis.asyncio, as for Sentinel or a cluster."
         ) from None
 
 
@@ -287,8 +287,8 @@ def is_refusal(error: Exception) -> bool:
 
 
 def told(error: Exception) -> str:
-    """An error in words."""
-    words = str(error).strip()
+    """An error in words, without a full stop."""
+    words = clause_of(error)
     if isinstance(error, TimeoutError | RedisTimeoutError) and not words:
         words = "no answer in time"
     return f"{type(error).__name__}: {words}" if words else type(error).__name__

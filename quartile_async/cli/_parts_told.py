@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from .._dask.parts import Part
 from .._dask.results import PartEnd, PartState
+from ._words import counted
 
 MOST_TOLD = 5
 """Errors that are told, each with one of its parts."""
@@ -25,11 +26,13 @@ def told_of_parts(parts: Sequence[Part], ends: Sequence[PartEnd], *, items: int,
         yield _told_of_earlier_runs(items, replayed)
     counts = Counter(end.state for end in ends)
     if ends:
-        yield f"{len(ends)} parts: {', '.join(f'{counts[state]} {state}' for state in PartState if counts[state])}."
+        states = ", ".join(f"{counts[state]} {state}" for state in PartState if counts[state])
+        yield f"{counted(len(ends), 'part', 'parts')}: {states}."
     yield from _told_of_errors(parts, [end for end in ends if end.state is PartState.FAILED])
     if open_items := sum(sum(end.in_batches.values()) for end in ends):
-        batches = sum(len(end.in_batches) for end in ends)
-        yield f"{open_items} items are in {batches} batches whose end was not awaited: the server may complete them."
+        items_are = counted(open_items, "item is", "items are")
+        batches = counted(sum(len(end.in_batches) for end in ends), "batch", "batches")
+        yield f"{items_are} in {batches} whose end was not awaited: the server may complete them."
     if counts[PartState.FINISHED] < len(ends):
         yield "Of parts that have not finished, what was not read has no result."
 

@@ -27,6 +27,11 @@ def say_error(console: Console, what: str) -> None:
     _print(console, text)
 
 
+def counted(count: int, one: str, many: str) -> str:
+    """So many of something, in words."""
+    return f"{count} {one if count == 1 else many}"
+
+
 def plain(text: str) -> str:
     """A text without signs that a terminal would obey."""
     return "".join(char if char in "\n\t" or char.isprintable() else ascii(char)[1:-1] for char in text)

@@ -17,6 +17,7 @@ from .. import ConfigurationError, __version__
 from .._dask.environment import Found, found_on_worker
 from .._dask.job import address_of
 from .._dask.terminal import OfTheTerminal, be_quiet
+from .._errors import clause_of
 
 CONNECTING = 10.0
 """Seconds that a scheduler has to answer."""
@@ -73,8 +74,8 @@ async def workers_at(address: str, redis: str, *, tell: Callable[[str], object])
             client = _client(stack, address)
         except (OSError, ValueError) as error:
             raise ConfigurationError(
-                f"The scheduler of Dask at {address} cannot be reached: {error}. Give its address, such as "
-                "tcp://scheduler:8786, or local for a cluster of this machine."
+                f"The scheduler of Dask at {address} cannot be reached: {clause_of(error)}. Give its address, "
+                "such as tcp://scheduler:8786, or local for a cluster of this machine."
             ) from error
         found = _found(client, redis)
         check_workers(found)
@@ -120,8 +121,8 @@ def _found(client: Any, redis: str) -> Mapping[str, Found]:
     except Exception as error:
         # What a worker cannot import, it cannot say in a class of its own.
         raise ConfigurationError(
-            f"The workers cannot run an upload ({type(error).__name__}: {error}). Install it on their machines: "
-            f"pip install 'quartile-async[cli,dask]=={__version__}'"
+            f"The workers cannot run an upload ({type(error).__name__}: {clause_of(error)}). Install it on their "
+            f"machines: pip install 'quartile-async[cli,dask]=={__version__}'"
         ) from error
     return found
 

@@ -510,7 +510,10 @@ def test_what_became_of_the_parts_is_told_in_a_few_lines() -> None:
         *(f"Part {2 * number} (c.csv) and 1 more ended by an error: error {number}" for number in range(5)),
         "and 2 other errors.",
     ]
+    assert "1 item is in 1 batch whose end was not awaited: the server may complete them." in told_of_parts(
+        parts, [PartEnd(0, PartState.STOPPED, read=1, in_batches={"a": 1})], items=0, replayed=0
+    )
     assert list(told_of_parts(parts[:1], ends[:1], items=1_000, replayed=1_000)) == [
         "All of it was uploaded already: nothing was sent. To send it once more: --restart",
-        "1 parts: 1 finished.",
+        "1 part: 1 finished.",
     ]

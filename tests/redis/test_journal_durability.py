@@ -157,3 +157,12 @@ def test_records_come_back_as_they_were_written() -> None:
 def test_items_and_batches_are_counted_from_what_is_written() -> None:
     assert counts_after([], 7, 2) == (7, 2)
     assert counts_after([digested(100, items(50)), Intended(4, [0]), Void(3)], 100, 2) == (150, 4)
+
+
+def test_how_to_switch_it_on_is_said_and_what_only_python_can_is_said_to_be_so() -> None:
+    with pytest.raises(JournalError) as failure:
+        warning_about(Settings(appends=False), "aof", "redis://host")
+
+    for words in ("redis-cli CONFIG SET appendonly yes", "redis.conf", "redis-server --appendonly yes"):
+        assert words in str(failure.value)
+    assert "In Python, durability='none'" in str(failure.value)
