@@ -120,7 +120,7 @@ def checked_reading(reading: Mapping[str, Any] | None) -> dict[str, Any]:
     try:
         return dict(from_json(to_json(options)))
     except PydanticSerializationError as error:
-        raise ConfigurationError(f"These options of reading cannot be kept with a journal: {clause_of(error)}.") from None
+        raise ConfigurationError(f"The options of reading cannot be kept with a journal: {clause_of(error)}.") from None
 
 
 def check_resource_travels(resource: Resource[Any]) -> None:
