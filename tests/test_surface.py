@@ -204,8 +204,8 @@ DASK_FLOORS = [
     {"chains", "channel", "forms", "results", "tasks", "terminal", "travel"},
     {"blocks", "ends", "inputs", "job", "keeper", "parts", "seen"},
     {"environment", "plan", "ranges", "survey", "task"},
-    {"cluster", "planning", "removal"},
-    {"upload"},
+    {"cluster", "kept", "planning"},
+    {"removal", "upload"},
     {"planner"},
 ]
 

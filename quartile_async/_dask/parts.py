@@ -84,6 +84,10 @@ class Part:
                 return f"{Path(file.path).name}, records {first.record + 1:,} to {stop:,}"
 
 
+class OtherInputError(JournalError):
+    """The input is another one than the one that was divided into parts."""
+
+
 Items: TypeAlias = ItemFile | TableItems | Sequence[Any]
 
 
@@ -112,7 +116,12 @@ def items_of(part: Part, data: Any, resource: Resource[Any]) -> Items:
 
 
 def check_is_the_same(file: SourceFile, where: str = "now") -> None:
-    """Raises JournalError where a file has changed, or is gone, since the input was divided."""
+    """Looks whether a file is the one that was divided.
+
+    Raises:
+        OtherInputError: it has changed since.
+        JournalError: it cannot be opened.
+    """
     try:
         found = Path(file.path).stat()
     except OSError as error:
@@ -122,7 +131,7 @@ def check_is_the_same(file: SourceFile, where: str = "now") -> None:
         ) from error
     if (found.st_size, found.st_mtime_ns) == (file.size, file.modified):
         return
-    raise JournalError(
+    raise OtherInputError(
         f"{file.path} is not the file that this upload has divided into parts: it had {file.size:,} bytes and was last "
         f"changed at {_time(file.modified)}; {where} it has {found.st_size:,} bytes, and was changed at "
         f"{_time(found.st_mtime_ns)}. Put the former file back (on all machines, with its time), and run the same "

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from .._errors import JournalError
 from .._tables.places import START, Place
 from .inputs import Files, Input
-from .parts import Part, Partition, Records, SourceFile
+from .parts import OtherInputError, Part, Partition, Records, SourceFile
 
 
 @dataclass(slots=True, frozen=True)
@@ -77,7 +77,7 @@ class Plan:
 
 
 def check_is_the_same_input(plan: Plan, origin: Origin) -> None:
-    """Raises JournalError where an input is not the one that was divided, and says in what."""
+    """Raises OtherInputError where an input is not the one that was divided, and says in what."""
     then, now = plan.origin, origin
     if then == now:
         return
@@ -89,18 +89,18 @@ def check_is_the_same_input(plan: Plan, origin: Origin) -> None:
         what = _parting(then.files, now.files)
     else:
         what = f"its files were read with {then.reading}, and now would be with {now.reading}"
-    raise JournalError(
+    raise OtherInputError(
         f"The journal is of an upload of another input: {what}. Give the same input again to go on with it, or give "
         "the journal a new name to begin a new upload."
     )
 
 
 def check_forms(plan: Plan, given: Input) -> None:
-    """Raises JournalError where a file that was opened before would be read otherwise than when it was divided."""
+    """Raises OtherInputError where a file that was opened before would be read otherwise than when it was divided."""
     then = {file.path: file.form for file in plan.files}
     for file in given.files if isinstance(given, Files) else ():
         if file.form is not None and file.form != then[file.path]:
-            raise JournalError(
+            raise OtherInputError(
                 f"{file.path} was opened with other settings than when this upload was begun, so that its items could "
                 "be others. Open it with the same ones to go on with it, or give the journal a new name to begin a new "
                 "upload."

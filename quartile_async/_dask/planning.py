@@ -84,9 +84,13 @@ def check_still_fits(
     reading: Mapping[str, Any] | None = None,
     check: Callable[[], object] = lambda: None,
 ) -> None:
-    """Raises JournalError where an input is not the one that was divided, as far as its files' sizes and times tell.
+    """Looks whether an input is the one that was divided, as far as its files' sizes and times tell.
 
     `check` is called now and then; what it raises ends this.
+
+    Raises:
+        OtherInputError: it is another one.
+        JournalError: a file cannot be opened by a worker.
     """
     check_is_the_same_input(plan, origin_of(given, resource, reading))
     check_forms(plan, given)

@@ -9,7 +9,7 @@ from .._shared.connection import Link
 from .._shared.journal import RedisJournal
 from .channel import CallerEnd, Word
 from .job import journal_of_part
-from .plan import Plan
+from .kept import kept_plan
 
 LEASE = 15.0
 """Seconds that this has before another caller may think it dead; it says so again before each journal."""
@@ -35,9 +35,9 @@ async def removed(url: str, name: str) -> None:
 
 
 async def _all_removed(channel: CallerEnd, url: str, name: str) -> None:
-    if (kept := await channel.plan()) is None:
+    if (plan := await kept_plan(channel)) is None:
         return
-    for part in Plan.from_json(kept).parts:
+    for part in plan.parts:
         await channel.keep(Word.LEAVE)
         await RedisJournal(url, journal_of_part(name, part.number)).remove()
     await channel.forget_plan()
