@@ -168,7 +168,7 @@ class Account:
         )
 
     def _wait_for(self, resource: Resource[Any]) -> BatchWait:
-        poller = self._shared.pollers.setdefault(resource.path, Poller(LoopClock()))
+        poller = self._shared.pollers.setdefault(resource.path, Poller(LoopClock(), self._api.traffic.allowance))
         return BatchWait(self._api, resource, poller, self._shared.wait_limits)
 
     def _order_of(self, resource: Resource[Any]) -> KeyOrder:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
+from ._allowance import Allowance
 from ._durations import EDGES, Durations, Seen, estimated, seen_between
 
 PRICE = 0.01
@@ -124,12 +125,16 @@ class Poller:
     A server that changes is noticed by ends that had been thought improbable, and what was learned before is
     forgotten.
 
+    Where requests have a rate, no more questions are asked than there are requests for, whatever would be best.
+
     Args:
         clock: gives the time in seconds.
+        allowance: what there is for the questions of all pollers of the client; None: there is no rate.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], allowance: Allowance | None = None) -> None:
         self._clock = clock
+        self._allowance = allowance
         self._watched: dict[Watch, None] = {}
         self._seen: deque[Seen] = deque(maxlen=MEMORY)
         self._durations: Durations | None = None
@@ -144,11 +149,16 @@ class Poller:
         """A batch was taken at that time; None: at an earlier time that is not known."""
         watch = Watch(self, self._clock, since)
         self._watched[watch] = None
+        if self._allowance is not None:
+            self._allowance.batches += 1
         return watch
 
     def forget(self, watch: Watch) -> None:
         """It is not asked for any more."""
-        self._watched.pop(watch, None)
+        if watch in self._watched:
+            del self._watched[watch]
+            if self._allowance is not None:
+                self._allowance.batches -= 1
 
     def measured(self, seconds: float) -> bool:
         """A question took so long to be answered. Returns whether that is usual, and not for a pause or an outage."""
@@ -166,7 +176,13 @@ class Poller:
         self._new += 1
 
     def next_question(self, watch: Watch, age: float, price: float) -> float:
-        """The age in seconds at which to ask for a batch of this age; see `Watch.wait`."""
+        """The age in seconds at which to ask for a batch of this age, once; see `Watch.wait`."""
+        best = self._best_question(watch, age, price)
+        if self._allowance is None:
+            return best
+        return max(best, (watch.asked_at or 0.0) + self._allowance.spend())
+
+    def _best_question(self, watch: Watch, age: float, price: float) -> float:
         plan = self._current_plan(price)
         if plan is not None:
             # What has become due since, while the answer to the last question was on its way, is asked now.
@@ -236,7 +252,10 @@ class Watch:
         return self._clock() - self._since
 
     def wait(self, price: float = 1.0) -> float:
-        """Seconds to wait before asking for it. `price`: of a question; more than 1 where requests are scarce."""
+        """Seconds to wait before asking for it, which is paid for where there is a rate.
+
+        `price`: of a question; more than 1 where requests are scarce.
+        """
         age = self.age
         return max(0.0, self._poller.next_question(self, age, price) - age)
 

@@ -6,11 +6,32 @@ from collections.abc import Callable
 from typing import Protocol, TypeAlias, runtime_checkable
 
 
+class RequestRate(Protocol):
+    """How many requests may go out.
+
+    Attributes:
+        per_second: in the long run.
+        burst: at once.
+    """
+
+    @property
+    def per_second(self) -> float: ...
+
+    @property
+    def burst(self) -> int: ...
+
+
 class Share(Protocol):
     """One client's part of a quota.
 
     What waits raises SharedQuotaError where the quota cannot be asked.
+
+    Attributes:
+        rate: of all who share it; None: requests are not counted.
     """
+
+    @property
+    def rate(self) -> RequestRate | None: ...
 
     async def admission(self) -> float:
         """Waits until one request may go out.

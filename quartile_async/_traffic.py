@@ -10,6 +10,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Literal
 
 from . import _tracing
+from ._allowance import Allowance
 from ._clock import LoopClock
 from ._outage import Outage
 from ._pacing import Gate, Slots
@@ -74,18 +75,26 @@ def requests_left(headers: Mapping[str, str]) -> tuple[float, float] | None:
     return (left, reset) if left >= 0 and 0 <= reset < math.inf else None
 
 
+def _allowance_of(share: Share | None) -> Allowance | None:
+    if share is None or share.rate is None:
+        return None
+    return Allowance(share.rate.per_second, share.rate.burst, LoopClock())
+
+
 class Traffic:
     """The slots, the gate, the outage, the retry budget and the turns of one client, kept by what its requests meet.
 
     Attributes:
         poll_price: what a poll is worth, in the usual prices; more than 1 where requests are scarce.
         share: of a quota that others share; None: there is none.
+        allowance: what there is for polls, where the share has a rate.
     """
 
     def __init__(
         self, *, max_in_flight: int, outage_limit: float, hook: Hook | None = None, share_of: ShareOf | None = None
     ) -> None:
         self.share: Share | None = None if share_of is None else share_of(self._closed_elsewhere)
+        self.allowance: Allowance | None = _allowance_of(self.share)
         self.slots: Slots = Slots(max_in_flight, self.share)
         self.gate: Gate = Gate(share=self.share)
         self.outage: Outage = Outage(outage_limit, hook=hook)

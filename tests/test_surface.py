@@ -145,6 +145,7 @@ FLOORS = [
         "_source",
         "_journal_path",
         "_durations",
+        "_allowance",
         "_json",
         "_wires",
         "_turns",

@@ -36,6 +36,10 @@ class Rate:
         return self.seconds * (1.1 if self.requests < FEW else 1.0)
 
     @property
+    def per_second(self) -> float:
+        return self.requests / self.period
+
+    @property
     def burst(self) -> int:
         return max(1, self.requests // BURSTS)
 

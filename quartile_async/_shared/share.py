@@ -11,6 +11,7 @@ from .._errors import ClientClosedError, QuartileError, SharedQuotaError
 from .connection import FIRST_WAIT, LONGEST_WAIT, RefusedError, UnreachableError, told
 from .grants import Grants
 from .leases import Leases
+from .rate import Rate
 from .scripts import CLOSE
 from .terms import Membership, micro, unreachable
 from .work import Work
@@ -26,11 +27,15 @@ class RedisShare:
         self._membership = membership
         self._work = Work(self._fail)
         self._now = LoopClock()
-        rate = membership.terms.rate
-        self._grants = None if rate is None else Grants(membership, rate, self._work)
+        self._grants = None if self.rate is None else Grants(membership, self.rate, self._work)
         self._leases = Leases(membership, self._work)
         self._pauses: list[float] = []
         self._has_joined = False
+
+    @property
+    def rate(self) -> Rate | None:
+        """See `Share`."""
+        return self._membership.terms.rate
 
     async def admission(self) -> float:
         """See `Share.admission`."""

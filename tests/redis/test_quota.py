@@ -333,6 +333,20 @@ async def test_uploads_of_many_clients_and_accounts_stay_within_what_they_share(
         assert emulator.violations == []
 
 
+async def test_polls_do_not_use_up_what_may_go_out_at_once_and_a_small_upload_does_not_stand_still(
+    server: RedisServer,
+) -> None:
+    async with Emulator(processing=1.0) as emulator, client_for(emulator, RedisQuota(server.url)) as client:
+        begun = now()
+        summary = await client.upload(MASTERLIST, items(500)).summary()
+        took = now() - begun
+
+    assert summary.succeeded == 500
+    polls = [each.time for each in emulator.requests if each.kind != "submit"]
+    assert sum(each < polls[0] + 1.0 for each in polls) <= 30, "half of the 60 that may go out at once"
+    assert took < 4.0, "beyond the 60, the next request would wait for 6 s"
+
+
 async def test_at_most_two_round_trips_are_made_for_a_request(server: RedisServer) -> None:
     async with Emulator(processing=0.05) as emulator:
         quota = RedisQuota(server.url, rate="5000/second")

@@ -24,6 +24,8 @@ from ..behaviour.conftest import items
 class FakeQuota:
     """Lets everything through, and remembers it; one client alone may use it."""
 
+    rate = None
+
     def __init__(self) -> None:
         self.key = ""
         self.closed_elsewhere: Callable[[float], object] = lambda seconds: None
