@@ -134,15 +134,17 @@ class RedisJournal:
         status, *found = await self._once(JOURNAL_LOOK)
         return contents_of(found[0][2:]) if text_of(status) == "ok" else None
 
-    async def check_redis(self) -> None:
-        """Checks what Redis promises, as `open` does; what may be lost is logged once.
+    async def check_redis(self) -> str:
+        """Checks what Redis promises, as `open` does, and says what may be lost; empty where nothing may.
+
+        It is also logged once.
 
         Raises:
             JournalError: it promises less than was asked for, or cannot be used.
         """
         link = Link(self._url)
         try:
-            await self._check_durability(link)
+            return await self._check_durability(link)
         finally:
             await link.aclose()
 
@@ -162,7 +164,7 @@ class RedisJournal:
             raise JournalError(f"The journal {self!r} is not open.")
         return self._session
 
-    async def _check_durability(self, link: Link) -> None:
+    async def _check_durability(self, link: Link) -> str:
         """Raises JournalError where Redis may lose more than it should; else says what it may."""
         try:
             info = "\n".join(map(text_of, await link.insist(JOURNAL_SETTINGS, self._keys, tuple, patience=OPENING)))
@@ -173,6 +175,7 @@ class RedisJournal:
             raise unusable(repr(self), link.name, error, link.lost_for) from error
         if words := warning_about(settings_from(config, info), self._durability, link.name):
             _warn_once(words)
+        return words
 
     async def _once(self, script: Script) -> list[Any]:
         """What a script says that needs no hold."""

@@ -191,7 +191,11 @@ def upload(
     ] = None,
     part_items: Annotated[
         int | None,
-        typer.Option(min=1, help="With --dask: the most items of a part. Default: 50,000.", show_default=False),
+        typer.Option(
+            min=1,
+            help="With --dask: the most items of a part. Default: 1,000 to 50,000, about four parts for each worker.",
+            show_default=False,
+        ),
     ] = None,
     redis: Annotated[
         str | None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from pydantic_core import to_json
 
 from .._journal import Contents, RecordedBatch, Stage, Subject, outcomes_of
 from .._journal_sqlite import JournalFile
+from ._words import moment
 
 OPEN = (Stage.INTENDED, Stage.TAKEN)
 """The stages of a batch whose items have no result."""
@@ -93,9 +93,9 @@ class Held:
         subject = self.subject
         yield f"{self.journal}: an upload of {subject.resource}"
         yield f"to {subject.server}, account {subject.account}"
-        yield f"started       {_words(self.started_at)}"
-        yield f"last touched  {_words(self.touched_at)}"
-        yield f"finished      {'no' if self.finished_at is None else _words(self.finished_at)}"
+        yield f"started       {moment(self.started_at)}"
+        yield f"last touched  {moment(self.touched_at)}"
+        yield f"finished      {'no' if self.finished_at is None else moment(self.finished_at)}"
         yield f"items read    {self.items}"
         for name, count in sorted(self.outcomes.items()):
             yield f"{count:>10} {name}"
@@ -127,7 +127,3 @@ _STAGES = {
 def _add_to(counts: dict[str, int], more: Mapping[str, int]) -> None:
     for name, count in more.items():
         counts[name] = counts.get(name, 0) + count
-
-
-def _words(at: float) -> str:
-    return time.strftime("%Y-%m-%d at %H:%M:%S", time.localtime(at))

@@ -70,7 +70,7 @@ class Spread:
         redis: the URL of the Redis in which the upload is written down.
         journal: by which name.
         workers: of a cluster of this machine; None: one for each core.
-        part_items: the most items of a part; None: as many as the library has it.
+        part_items: the most items of a part; None: by how many items and workers there are.
         restart: whatever stands under that name is to be left behind.
     """
 

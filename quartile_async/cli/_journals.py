@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from .._journal import Contents, Subject
 from .._journal_path import is_empty, set_aside
 from .._journal_sqlite import JournalFile, is_in_use
 from ._inputs import Inputs
-from ._words import say
+from ._words import moment, say
 
 
 @dataclass(slots=True, frozen=True)
@@ -109,7 +108,7 @@ class Standing:
     @property
     def when(self) -> str:
         """When it was touched last."""
-        return time.strftime("%Y-%m-%d at %H:%M:%S", time.localtime(self.earlier.at)) if self.earlier else ""
+        return moment(self.earlier.at) if self.earlier else ""
 
 
 async def standing_of(wish: Wish, subject: Subject, items: AsyncIterable[Any], name: str) -> Standing:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +16,16 @@ from rich.console import Console
 from .. import ConfigurationError, JournalError
 from .. import dask as quartile_dask
 from .._dask.environment import FromEnvironment
-from .._dask.ranges import PART_ITEMS
+from .._dask.tasks import threads_of
 from .._dask.upload import DaskUpload
 from .._results import Tally
 from .._shared.connection import described
-from ..files import ItemFiles
+from ..files import ItemFile, ItemFiles
 from ._ending import Ending, say_what_became_of_it
+from ._former import WAYS_OUT, Way, former_of, told_of, way_on
 from ._job import Job, Source, Spread, check_paths, opened_source, say_what_was_understood
 from ._journals import Standing
+from ._part_size import part_items_for
 from ._parts import PartsUpload
 from ._parts_told import told_of_parts
 from ._preview import is_asked, previewed, where_to
@@ -51,25 +53,32 @@ async def run_spread(job: Job, spread: Spread, console: Console) -> Ending:
     source = await anyio.to_thread.run_sync(opened_source, job)
     check_paths(job)
     say_what_was_understood(source, console)
-    known = await looked_at(spread)
+    seen = await looked_at(spread)
+    if seen.may_be_lost:
+        say(console, f"Warning: {seen.may_be_lost}")
+    given = _given(job, source)
     server, account = job.settings["base_url"], job.settings.get("account")
     async with _workers(job, spread, console) as workers:
+        former = await former_of(seen.plan, spread, given, job.resource, workers.client)
+        way = way_on(former, spread)
+        for line in told_of(former, way, spread):
+            say(console, line)
         total = None
         if is_asked(job, console):
-            if known and not spread.restart:
-                say(console, f"An upload of the name {spread.journal} was begun before: it is gone on with.")
             findings, wanted = await previewed(job, source, Standing(), console, where=where_to(server, account))
             total = findings.records
             if not wanted:
                 say(console, "Nothing was sent.")
                 return Ending(Tally().summary(batches=0, seconds=0.0), declined=True)
-        if known and spread.restart:
+        if way is Way.REPLACE:
             await anyio.to_thread.run_sync(quartile_dask.remove, (spread.redis, spread.journal))
             say(console, f"What stood under the name {spread.journal} was removed.")
         if total is None:
             total = await source.estimate()
         say(console, f"Journal: {spread.journal}, in {described(spread.redis)}")
-        upload = _upload(job, spread, source, workers)
+        kept = former.part_items if former is not None and way is Way.GO_ON else None
+        part_items = kept or spread.part_items or await _part_items(total, workers)
+        upload = _upload(job, spread, given, workers, part_items)
         gathered = ReportGatherer(name=job.name, account=account, server=server, resource=job.resource.path)
 
         def begun() -> Begun:
@@ -88,15 +97,9 @@ async def run_spread(job: Job, spread: Spread, console: Console) -> Ending:
 def _check_was_divided(upload: DaskUpload, ending: Ending) -> None:
     """Raises what kept the input from being divided: nothing was sent."""
     if not upload.parts and isinstance(ending.error, JournalError):
-        raise JournalError(f"{ending.error} {_WAYS_OUT}") from ending.error
+        raise JournalError(f"{ending.error} {WAYS_OUT}") from ending.error
     if not upload.parts and isinstance(ending.error, ConfigurationError | OSError):
         raise ending.error
-
-
-_WAYS_OUT = (
-    "On the command line: --journal NAME begins another upload; --restart removes what stands under this name, and "
-    "sends all of it anew."
-)
 
 
 @dataclass(slots=True, frozen=True)
@@ -124,16 +127,27 @@ async def _workers(job: Job, spread: Spread, console: Console) -> AsyncIterator[
             yield Workers(client, given.credentials)
 
 
-def _upload(job: Job, spread: Spread, source: Source, workers: Workers) -> DaskUpload:
-    options = {name: value for name, value in job.settings.items() if name not in OF_THIS_PROCESS}
+def _given(job: Job, source: Source) -> list[tuple[str | None, ItemFile]]:
+    """The files, each with its account."""
     files = source.files if isinstance(source, ItemFiles) else (source,)
+    return [(job.settings.get("account"), file) for file in files]
+
+
+async def _part_items(records: int, workers: Workers) -> int:
+    return part_items_for(records, await anyio.to_thread.run_sync(threads_of, workers.client))
+
+
+def _upload(
+    job: Job, spread: Spread, given: Sequence[tuple[str | None, ItemFile]], workers: Workers, part_items: int
+) -> DaskUpload:
+    options = {name: value for name, value in job.settings.items() if name not in OF_THIS_PROCESS}
     return quartile_dask.upload(
-        [(job.settings.get("account"), file) for file in files],
+        given,
         job.resource,
         journal=(spread.redis, spread.journal),
         dask_client=workers.client,
         credentials=workers.credentials,
-        part_items=spread.part_items or PART_ITEMS,
+        part_items=part_items,
         max_in_flight=job.settings.get("max_in_flight") or _max_in_flight(),
         **options,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+import time
 
 from rich.console import Console
 from rich.text import Text
@@ -30,6 +31,11 @@ def say_error(console: Console, what: str) -> None:
 def counted(count: int, one: str, many: str) -> str:
     """So many of something, in words."""
     return f"{count} {one if count == 1 else many}"
+
+
+def moment(at: float) -> str:
+    """A Unix time, as the clock on the wall had it."""
+    return time.strftime("%Y-%m-%d at %H:%M:%S", time.localtime(at))
 
 
 def plain(text: str) -> str:

@@ -26,6 +26,7 @@ from quartile_async._tables.places import Place
 from quartile_async._tables.rows import Row
 from quartile_async.cli._accounts import StoredLogin
 from quartile_async.cli._inputs import Inputs
+from quartile_async.cli._part_size import part_items_for
 from quartile_async.cli._parts import MOST_AHEAD, PartsUpload
 from quartile_async.cli._parts_told import told_of_parts
 from quartile_async.cli._secrets import for_workers_here
@@ -162,24 +163,60 @@ def test_several_files_are_told_apart_and_an_upload_that_was_finished_is_not_sen
 
 
 @pytest.mark.slow
-def test_a_file_that_has_changed_and_a_redis_that_keeps_nothing_end_with_what_to_do_and_nothing_sent(
+def test_a_nightly_job_under_one_name_uploads_each_new_content_in_parts_for_all_workers(
+    tmp_path: Path, emulator: ThreadedEmulator, server: RedisServer
+) -> None:
+    path = catalogue(tmp_path / "c.csv", 2_500)
+
+    first = spread_run(path, *HERE, emulator=emulator, redis=server)
+    same = spread_run(path, *HERE, "--part-items", "700", "--json", emulator=emulator, redis=server)
+    catalogue(path, 1_100)
+    other = spread_run(path, *HERE, "--part-items", "600", "--json", emulator=emulator, redis=server)
+
+    assert (first.returncode, same.returncode, other.returncode) == (0, 0, 0), first.stderr + same.stderr + other.stderr
+    assert "3 parts: 3 finished." in first.stderr
+    assert "It was divided into parts of at most 1,000 items when it was begun; --part-items" in same.stderr
+    assert json.loads(same.stdout)["batches"] == 0
+    assert "was uploaded completely on " in other.stderr
+    assert "2 parts: 2 finished." in other.stderr
+    assert json.loads(other.stdout)["batches"] == 11
+
+
+@pytest.mark.slow
+def test_a_file_that_has_changed_while_its_upload_was_unfinished_is_an_error_and_nothing_is_sent(
     tmp_path: Path, emulator: ThreadedEmulator, server: RedisServer
 ) -> None:
     path = catalogue(tmp_path / "c.csv", 100)
-    spread_run(path, *HERE, emulator=emulator, redis=server)
+    spread_run(path, *HERE, emulator=emulator, redis=server, QUARTILE_ACCESS_TOKEN="not.valid")
     catalogue(path, 101)
-    sent = len(emulator.batches)
 
     changed = spread_run(path, *HERE, emulator=emulator, redis=server)
+
+    assert changed.returncode == 2, changed.stderr
+    assert "The former upload had not finished." in changed.stderr
+    assert "--journal NAME begins another upload; --restart removes" in changed.stderr
+    assert not emulator.batches
+
+
+@pytest.mark.slow
+def test_what_redis_may_lose_is_said_once_and_one_that_keeps_nothing_is_refused_with_what_to_do(
+    tmp_path: Path, emulator: ThreadedEmulator, server: RedisServer
+) -> None:
+    path = catalogue(tmp_path / "c.csv", 100)
+    with RedisServer("--appendfsync", "everysec") as a_second_late:
+        warned = spread_run(path, *HERE, emulator=emulator, redis=a_second_late)
+    sent = len(emulator.batches)
+    safe = spread_run(path, *HERE, emulator=emulator, redis=server)
     with RedisServer(keeps=False) as forgetful:
         forgotten = spread_run(path, *HERE, emulator=emulator, redis=forgetful)
     gone = spread_run(path, *HERE, emulator=emulator, redis=forgetful)
 
-    assert (changed.returncode, forgotten.returncode, gone.returncode) == (2, 2, 2), changed.stderr
-    assert "--journal NAME begins another upload; --restart removes" in changed.stderr
-    assert "appendonly" in forgotten.stderr
+    assert (warned.returncode, safe.returncode, forgotten.returncode, gone.returncode) == (0, 0, 2, 2), gone.stderr
+    assert warned.stderr.count("Warning: ") == warned.stderr.count("(appendfsync everysec)") == 1
+    assert "Warning: " not in safe.stderr
+    assert "redis-cli CONFIG SET appendonly yes" in forgotten.stderr
     assert f"Redis at {forgetful.url} cannot be used" in gone.stderr
-    assert len(emulator.batches) == sent
+    assert len(emulator.batches) == 2 * sent
 
 
 @pytest.mark.slow
@@ -308,6 +345,23 @@ def test_the_journals_name_says_which_files_and_is_another_for_other_files_serve
     assert names[4].startswith("c.csv.acme__de_.")
     assert len(set(names)) == len(names)
     assert name("c.csv") == names[0]
+
+
+@pytest.mark.parametrize(
+    ("records", "threads", "items"),
+    [
+        (0, 2, 1_000),
+        (3_000, 2, 1_000),
+        (8_001, 2, 1_001),
+        (30_000, 2, 3_750),
+        (30_000, 100, 1_000),
+        (400_000, 2, 50_000),
+        (10_000_000, 2, 50_000),
+        (10_000_000, 1_000, 2_500),
+    ],
+)
+def test_each_worker_has_about_four_parts_and_none_is_tiny_or_huge(records: int, threads: int, items: int) -> None:
+    assert part_items_for(records, threads) == items
 
 
 def test_a_pipe_is_refused() -> None:
