@@ -102,8 +102,8 @@ _MAY_BE_LOST = (
 
 _WITHOUT = (
     "Set appendonly yes there: redis-cli CONFIG SET appendonly yes, and the same in its redis.conf, or it is off again "
-    "after a restart; or start it by redis-server --appendonly yes. In Python, durability='none' does without, where "
-    "such a loss is taken into account."
+    "after a restart; or start a new one by redis-server --appendonly yes. In Python, durability='none' does without, "
+    "where such a loss is taken into account."
 )
 
 _ALWAYS = "To lose nothing, set appendfsync always and no-appendfsync-on-rewrite no there."
