@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from .._chunking import CHUNK_SIZE
 from .._dask.ranges import PART_ITEMS
 
 PARTS_FOR_EACH = 4
@@ -14,5 +15,6 @@ LEAST = 1_000
 
 
 def part_items_for(records: int, threads: int) -> int:
-    """The most items of a part, where so many are to be uploaded in so many threads."""
-    return min(PART_ITEMS, max(LEAST, math.ceil(records / (PARTS_FOR_EACH * threads))))
+    """The most items of a part, where so many are to be uploaded in so many threads: whole batches."""
+    batches = math.ceil(records / (PARTS_FOR_EACH * threads * CHUNK_SIZE))
+    return min(PART_ITEMS, max(LEAST, batches * CHUNK_SIZE))
