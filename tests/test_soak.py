@@ -19,6 +19,7 @@ def arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["soak", *few])
 
 
+@pytest.mark.slow
 def test_it_prints_what_the_client_holds_over_time(arguments: None, capsys: pytest.CaptureFixture[str]) -> None:
     assert soak.main() == 0
 

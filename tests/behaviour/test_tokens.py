@@ -1040,6 +1040,7 @@ async def test_the_order_of_writes_to_a_key_is_kept_for_each_account_by_itself()
         assert emulator.overlaps == []
 
 
+@pytest.mark.slow
 async def test_two_hundred_accounts_stay_within_the_bound_and_take_turns() -> None:
     async with Emulator(processing=0.02) as emulator:
         async with client_for(emulator, auth=login_of(emulator), max_in_flight=8) as client:

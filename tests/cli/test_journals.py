@@ -256,6 +256,7 @@ def test_each_account_has_a_journal_of_its_own(tmp_path: Path, emulator: Threade
     assert names_in(tmp_path) == ["c.csv", "c.csv.de.journal", "c.csv.fr.journal"]
 
 
+@pytest.mark.slow
 def test_a_journal_that_another_upload_is_using_is_left_alone_even_by_restart(
     tmp_path: Path, emulator: ThreadedEmulator
 ) -> None:

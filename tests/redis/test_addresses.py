@@ -134,6 +134,7 @@ def environment(emulator: ThreadedEmulator, **more: str) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 def test_two_terminals_share_a_quota_by_one_variable(server: RedisServer, tmp_path: Path) -> None:
     rows = "".join(f"B0{number:08d},US,25\n" for number in range(1_000))
     (tmp_path / "catalogue.csv").write_text("asin,countryCode,percACoS\n" + rows)
