@@ -261,7 +261,7 @@ def _fills_up(emulator: Emulator, path: Path, most: int) -> tuple[int, int, str]
 async def test_a_disk_that_fills_up_stops_the_upload_and_it_goes_on_once_there_is_room(tmp_path: Path) -> None:
     path = tmp_path / NAME
     async with Emulator(processing=0.01) as emulator:
-        delivered, unaccounted, words = await asyncio.to_thread(_fills_up, emulator, path, 1_500_000)
+        delivered, unaccounted, words = await asyncio.to_thread(_fills_up, emulator, path, 1_000_000)
         assert delivered >= 500
         assert unaccounted > 0
         assert str(path) in words
