@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import distributed
 import openpyxl
 import pytest
 
@@ -19,6 +18,7 @@ import quartile_async.dask  # noqa: F401  # a scheduler in this process would im
 from quartile_async.emulator import ThreadedEmulator
 
 from . import pictures
+from .dask.cluster import running_cluster
 from .redis.server import REDIS, RedisServer
 
 ROOT = Path(__file__).parents[1]
@@ -63,9 +63,7 @@ def cluster_for(script: str, environment: dict[str, str]) -> Iterator[str]:
         yield ""
         return
     secrets = {name: value for name, value in environment.items() if name.startswith("QUARTILE_")}
-    with distributed.LocalCluster(
-        n_workers=1, threads_per_worker=2, processes=True, dashboard_address="127.0.0.1:0", env=secrets
-    ) as cluster:
+    with running_cluster(secrets, workers=1, threads=2) as cluster:
         yield cluster.scheduler_address
 
 

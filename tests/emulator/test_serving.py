@@ -47,7 +47,7 @@ async def test_leaving_takes_every_task_and_socket_along_and_does_not_wait() -> 
         await waiting
     gc.collect()
     assert asyncio.all_tasks() == tasks
-    assert psutil.Process().num_fds() == descriptors
+    assert psutil.Process().num_fds() <= descriptors
 
 
 async def test_an_emulator_that_is_entered_again_goes_on_at_the_same_address() -> None:
