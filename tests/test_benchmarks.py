@@ -49,6 +49,7 @@ def ask(batch_id: str) -> bytes:
 # ---- the command
 
 
+@pytest.mark.slow
 def test_a_small_run_counts_every_item_of_every_client_on_the_server(tmp_path: Path) -> None:
     report = tmp_path / "figures.json"
     options = ["--items", str(ITEMS), "--runs", "1", "--json", str(report)]

@@ -790,6 +790,7 @@ async def processes(emulator: Emulator, path: Path, count: int, seconds: float) 
     return [[int(number) for number in each.split()] for each in told]
 
 
+@pytest.mark.slow
 async def test_processes_with_one_store_refresh_once_for_each_expiry(tmp_path: Path) -> None:
     async with Emulator(processing=0.01, token_lifetime=1.5) as emulator:
         counts = await processes(emulator, tmp_path / "tokens.json", 2, 4.0)

@@ -374,6 +374,7 @@ def test_an_upload_that_stops_early_says_how_much_of_the_file_was_read(tmp_path:
     assert re.search(r"\d+ records of c.csv were read; any that come after them were not", done.stderr)
 
 
+@pytest.mark.slow
 def test_an_outage_is_told_while_it_lasts(tmp_path: Path) -> None:
     with ThreadedEmulator(processing=0.05) as emulator:
         emulator.add(Fault(after=20, times=6, status=502, body="<html>Bad Gateway</html>"))

@@ -58,6 +58,7 @@ def spread_run(*arguments: str | Path, emulator: ThreadedEmulator, redis: RedisS
 HERE = ("--dask", "local", "--workers", "2")
 
 
+@pytest.mark.slow
 def test_ctrl_c_lets_what_is_in_flight_end_and_the_line_that_is_printed_sends_the_rest(
     tmp_path: Path, emulator: ThreadedEmulator, server: RedisServer
 ) -> None:

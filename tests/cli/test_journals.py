@@ -119,6 +119,7 @@ def test_an_upload_that_was_killed_is_resumed_by_the_same_line(tmp_path: Path, e
     assert stat.S_IMODE((tmp_path / "c.csv.journal").stat().st_mode) == 0o600
 
 
+@pytest.mark.slow
 @pytest.mark.quartile_emulator(processing=0.3)
 def test_an_interruption_says_which_command_resumes_and_that_command_does(
     tmp_path: Path, emulator: ThreadedEmulator

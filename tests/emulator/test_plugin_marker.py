@@ -66,6 +66,7 @@ def test_the_plugin_is_registered_as_an_entry_point() -> None:
     assert registered["quartile_async"] == "quartile_async.pytest_plugin"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [WITH_ASYNCIO, WITHOUT, ("-p", "no:anyio", *WITHOUT)])
 def test_it_works_in_synchronous_tests_with_and_without_pytest_asyncio(
     run: pytest.Pytester, arguments: tuple[str, ...]

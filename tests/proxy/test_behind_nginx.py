@@ -54,6 +54,7 @@ async def test_a_reload_under_load_costs_no_item() -> None:
     every_item_is_accounted_for(results, given, emulator)
 
 
+@pytest.mark.slow
 async def test_a_server_that_is_gone_for_a_while_costs_no_item() -> None:
     given, emulator = items(5_000), Emulator(processing=0.05)
     async with AsyncExitStack() as stack:

@@ -47,6 +47,7 @@ def test_the_same_seed_lives_the_same_life() -> None:
     assert lives[0] == lives[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sabotage", ["no check", "a lease without an end"])
 def test_a_submit_after_another_has_taken_over_is_caught(sabotage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if sabotage == "no check":

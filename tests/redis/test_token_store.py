@@ -319,6 +319,7 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
+@pytest.mark.slow
 async def test_processes_that_share_a_store_log_in_once_and_spend_no_token_twice(server: RedisServer) -> None:
     async with Emulator(processing=0.4, token_lifetime=2.0) as emulator:
         secrets = (emulator.url, emulator.subscription_key, emulator.username, emulator.password, server.url)

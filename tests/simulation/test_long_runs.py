@@ -308,6 +308,7 @@ async def test_the_deadline_holds_in_an_outage_and_at_a_closed_gate(closed_by: s
     assert 60.0 <= now() <= 66.0
 
 
+@pytest.mark.slow
 async def test_a_night_with_a_flaky_gateway_short_tokens_and_a_rate_limit_loses_nothing() -> None:
     emulator = emulator_with(
         processing=Lognormal(20.0, 0.5),
