@@ -32,8 +32,10 @@ def answer(quick: bool) -> Answer:
         for _ in range(runs):
             for name, told in found.items():
                 told.append(_told(server, items, UPLOADS if name == "many uploads" else 1))
-    rates = {name: [one.rate / each.rate for one, each in zip(told, found["one upload"], strict=True)]
-             for name, told in found.items()}  # fmt: skip
+    rates = {
+        name: [one.rate / each.rate for one, each in zip(told, found["one upload"], strict=True)]
+        for name, told in found.items()
+    }
     unevenness = [each.unevenness for each in found["many uploads"]]
     lines = [
         row(f"{items:,} items in all", "throughput against one", "slowest against fastest"),

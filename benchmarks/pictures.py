@@ -82,8 +82,13 @@ def _waiting(figures: Mapping[str, Any], file: Path) -> None:
     figure, panels = plt.subplots(1, len(figures), figsize=(3.2 * len(figures), 3.4), layout="constrained")
     for axes, (world, of) in zip(panels, figures.items(), strict=True):
         curve = [point for point in of["oracle of the first run"] if point["polls"] <= 20.0]
-        axes.plot([point["polls"] for point in curve], [point["delay"] for point in curve], "-", color=OTHERS,
-                  label="oracle (knows the distribution)")  # fmt: skip
+        axes.plot(
+            [point["polls"] for point in curve],
+            [point["delay"] for point in curve],
+            "-",
+            color=OTHERS,
+            label="oracle (knows the distribution)",
+        )
         axes.plot(of["runs"]["polls"], of["runs"]["delay"], "o", color=OURS, markersize=4, label="the library")
         axes.set(title=world, xlabel="questions for each batch", ylim=(0, None))
     panels[0].set_ylabel("mean delay, s")

@@ -33,8 +33,16 @@ class Judged:
 
 def answer(quick: bool) -> Answer:
     judged = {world: [judge(world, seed) for seed in range(QUICK_RUNS if quick else RUNS)] for world in WORLDS}
-    lines = [row(f"{BATCHES} batches, {SLOTS} slots", "polls a batch", "mean delay, s", "x oracle's",
-                 "total x ideal", "total x oracle's")]  # fmt: skip
+    lines = [
+        row(
+            f"{BATCHES} batches, {SLOTS} slots",
+            "polls a batch",
+            "mean delay, s",
+            "x oracle's",
+            "total x ideal",
+            "total x oracle's",
+        )
+    ]
     verdicts = []
     for world, of in judged.items():
         lines.append(row(f"  {world.name}", *(spread(column) for column in _columns(of).values())))

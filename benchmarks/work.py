@@ -25,8 +25,25 @@ HEADERS = {"Subscription-Key": _letters(32), "Authorization": f"Bearer {_letters
 """What the hand-written clients send with each request, as the API asks for; a token has the length of a JWT."""
 
 _COUNTRIES = (
-    "US", "CA", "MX", "GB", "DE", "ES", "IT", "FR", "SE", "PL", "NL", "JP", "AU", "SG", "AE", "BR", "IN", "SA"
-)  # fmt: skip
+    "US",
+    "CA",
+    "MX",
+    "GB",
+    "DE",
+    "ES",
+    "IT",
+    "FR",
+    "SE",
+    "PL",
+    "NL",
+    "JP",
+    "AU",
+    "SG",
+    "AE",
+    "BR",
+    "IN",
+    "SA",
+)
 _TARGETS = tuple((50 + step) / 10 for step in range(401))
 
 

@@ -164,7 +164,7 @@ def _cluster(workers: int) -> Iterator[Any]:
 
 def _ready() -> None:
     """Imports what a worker needs, which it does once in its life."""
-    from quartile_async import dask  # noqa: F401
+    from quartile_async import dask  # noqa: F401  # that it is loaded is what counts
 
 
 def _seconds(client: Any, file: Path, redis: str, server: Server, load: Load) -> float:

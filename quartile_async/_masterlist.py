@@ -13,7 +13,7 @@ from ._resources import Resource
 
 CountryCode = Literal[
     "US", "CA", "MX", "GB", "DE", "ES", "IT", "FR", "SE", "PL", "NL", "JP", "AU", "SG", "AE", "BR", "IN", "SA"
-]  # fmt: skip
+]
 
 
 def _no_truth_value(value: Any) -> Any:

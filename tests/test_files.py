@@ -74,14 +74,18 @@ MESSES: dict[str, tuple[str | bytes, list[tuple[int, Any]]]] = {
         f'{HEADER}\nB000000001,"US,27.5\n{ROW.format(2)}\n"B000000003",US,27.5\n',
         [(2, "The record cannot be read: ',' expected after '\"'."), (3, row(2)), (4, row(3))],
     ),
-    "a quote in the middle": (f'{HEADER}\nB000000001,US,"2"7.5\n{ROW.format(2)}\n', [
-        (2, "The record cannot be read: ',' expected after '\"'."), (3, row(2)),
-    ]),
+    "a quote in the middle": (
+        f'{HEADER}\nB000000001,US,"2"7.5\n{ROW.format(2)}\n',
+        [
+            (2, "The record cannot be read: ',' expected after '\"'."),
+            (3, row(2)),
+        ],
+    ),
     "another encoding": (
         f"{HEADER}\n{ROW.format(1)}\n".encode() + b"B00000000\xe9,US,27.5\n" + f"{ROW.format(3)}\n".encode(),
         [(2, row(1)), (3, "The record is not in UTF-8: save the file as 'CSV UTF-8'."), (4, row(3))],
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("mess", MESSES)
@@ -197,10 +201,10 @@ async def test_what_a_csv_writer_writes_is_read_back(rows: list[tuple[str, ...]]
 
 
 RESULTS = [
-    ItemResult(0, Row({"asin": "a,b\n\"c\"", "index": "7"}, 2), Outcome.SUCCEEDED, "ok", "INSERT", "uuid", "batch"),
+    ItemResult(0, Row({"asin": 'a,b\n"c"', "index": "7"}, 2), Outcome.SUCCEEDED, "ok", "INSERT", "uuid", "batch"),
     ItemResult(1, MalformedRow("torn", line=5, text="x"), Outcome.REJECTED, "torn"),
     ItemResult(2, Row({"asin": None, "extra": {"n": 1}}, 6), Outcome.UNKNOWN, "é", batch_id="batch"),
-]  # fmt: skip
+]
 
 
 def test_results_are_written_as_csv_that_can_be_read_back(tmp_path: Path) -> None:
@@ -213,10 +217,19 @@ def test_results_are_written_as_csv_that_can_be_read_back(tmp_path: Path) -> Non
         first, second, third = csv.DictReader(file)
 
     assert first == {
-        "index": "0", "line": "2", "outcome": "succeeded", "message": "ok", "process": "INSERT", "id": "uuid",
-        "batch_id": "batch", "not_sent": "false", "resent": "false",
-        "asin": "a,b\n\"c\"", "item.index": "7", "other_fields": "",
-    }  # fmt: skip
+        "index": "0",
+        "line": "2",
+        "outcome": "succeeded",
+        "message": "ok",
+        "process": "INSERT",
+        "id": "uuid",
+        "batch_id": "batch",
+        "not_sent": "false",
+        "resent": "false",
+        "asin": 'a,b\n"c"',
+        "item.index": "7",
+        "other_fields": "",
+    }
     assert (second["outcome"], second["message"]) == ("rejected", "record 2 (line 5): torn")
     assert (third["message"], json.loads(third["other_fields"])) == ("é", {"extra": {"n": 1}})
 

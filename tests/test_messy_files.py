@@ -152,8 +152,13 @@ async def test_each_kind_of_mess_is_read_as_it_is_meant_or_refused_with_its_line
         else:
             assert record == meant, line
     assert {type(value) for record in found for value in getattr(record, "values", list)()} <= {
-        str, int, float, type(None), dt.date, __import__("decimal").Decimal,
-    }  # fmt: skip
+        str,
+        int,
+        float,
+        type(None),
+        dt.date,
+        __import__("decimal").Decimal,
+    }
 
 
 UNUSABLE: dict[str, tuple[str, tuple[str, ...]]] = {

@@ -57,9 +57,16 @@ def written(suffix: str, columns: Sequence[str], found: Sequence[ItemResult[Any]
 
 def first_cells(result: ItemResult[Any]) -> tuple[Any, ...]:
     return (
-        result.index, result.item.line, str(result.outcome), result.message, result.process, result.id,
-        result.batch_id, result.not_sent, result.resent,
-    )  # fmt: skip
+        result.index,
+        result.item.line,
+        str(result.outcome),
+        result.message,
+        result.process,
+        result.id,
+        result.batch_id,
+        result.not_sent,
+        result.resent,
+    )
 
 
 @settings(max_examples=60, deadline=None)

@@ -140,8 +140,14 @@ def test_the_rows_to_mend_once_mended_complete_the_catalogue(
     assert second.returncode == 0, second.stderr
     assert json.loads(second.stdout)["succeeded"] == 4
     assert {asin for asin, _ in quartile_emulator.applied} == {
-        "B0GOODROW1", 'B0 "QUOTED", HERE', "B0GOODROW2", "B0BADROW01", "B0SHORT001", "B0UNCLOSED", "B0MENDED77"
-    }  # fmt: skip
+        "B0GOODROW1",
+        'B0 "QUOTED", HERE',
+        "B0GOODROW2",
+        "B0BADROW01",
+        "B0SHORT001",
+        "B0UNCLOSED",
+        "B0MENDED77",
+    }
 
 
 @pytest.mark.parametrize("other", ["catalogue.csv", "results.csv"])

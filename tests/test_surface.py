@@ -14,16 +14,51 @@ import quartile_async
 ROOT = Path(__file__).parents[1]
 
 PUBLIC = {
-    "APIError", "AuthenticationError", "BatchStatus", "ClientClosedError", "ConfigurationError", "ItemResult",
-    "JournalError", "MASTERLIST", "MasterlistItem", "Outcome", "PermissionDeniedError", "Progress", "ProtocolError",
-    "QuartileClient", "QuartileError", "QuotaExceededError", "RateLimitError", "Resource", "ServerError", "Summary",
-    "Account", "FileTokenStore", "Journal", "LoginAuth", "RefreshAuth", "StoredTokens", "TokenStore",
-    "SharedQuotaError", "TransportError", "UNMANAGED_ASINS", "UNMANAGED_CAMPAIGNS", "Upload", "upload_file",
-}  # fmt: skip
+    "APIError",
+    "AuthenticationError",
+    "BatchStatus",
+    "ClientClosedError",
+    "ConfigurationError",
+    "ItemResult",
+    "JournalError",
+    "MASTERLIST",
+    "MasterlistItem",
+    "Outcome",
+    "PermissionDeniedError",
+    "Progress",
+    "ProtocolError",
+    "QuartileClient",
+    "QuartileError",
+    "QuotaExceededError",
+    "RateLimitError",
+    "Resource",
+    "ServerError",
+    "Summary",
+    "Account",
+    "FileTokenStore",
+    "Journal",
+    "LoginAuth",
+    "RefreshAuth",
+    "StoredTokens",
+    "TokenStore",
+    "SharedQuotaError",
+    "TransportError",
+    "UNMANAGED_ASINS",
+    "UNMANAGED_CAMPAIGNS",
+    "Upload",
+    "upload_file",
+}
 EVENTS = {
-    "BatchFinished", "BatchPolled", "BatchSubmitted", "Event", "OutageBegan", "OutageEnded", "RequestRetried",
-    "Throttled", "TokenRefreshed",
-}  # fmt: skip
+    "BatchFinished",
+    "BatchPolled",
+    "BatchSubmitted",
+    "Event",
+    "OutageBegan",
+    "OutageEnded",
+    "RequestRetried",
+    "Throttled",
+    "TokenRefreshed",
+}
 
 
 def test_the_public_names_are_those_of_the_manual() -> None:

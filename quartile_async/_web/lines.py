@@ -55,9 +55,16 @@ def summary_line(summary: Summary) -> Line:
 def progress_fields(progress: Progress) -> dict[str, Any]:
     """The counts so far."""
     names = (
-        "read", "done", "succeeded", "failed", "rejected", "unknown", "batches_submitted", "batches_finished",
+        "read",
+        "done",
+        "succeeded",
+        "failed",
+        "rejected",
+        "unknown",
+        "batches_submitted",
+        "batches_finished",
         "in_flight",
-    )  # fmt: skip
+    )
     return {name: getattr(progress, name) for name in names} | {"rate": round(progress.rate, 1)}
 
 

@@ -85,16 +85,21 @@ def seconds_of(upload: Upload[Any]) -> float:
 def _log_error(error: Exception, sent: int, unaccounted: list[ItemResult[Any]]) -> None:
     logger.error(
         "An upload that was streamed has ended by an error after %d results; %d items are unaccounted for%s. %s",
-        sent, len(unaccounted), _batches_of(unaccounted), error,
+        sent,
+        len(unaccounted),
+        _batches_of(unaccounted),
+        error,
         exc_info=None if isinstance(error, QuartileError) else error,
-    )  # fmt: skip
+    )
 
 
 def _log_left(sent: int, unaccounted: list[ItemResult[Any]]) -> None:
     logger.warning(
         "A stream was left after %d results; %d items are unaccounted for%s.",
-        sent, len(unaccounted), _batches_of(unaccounted),
-    )  # fmt: skip
+        sent,
+        len(unaccounted),
+        _batches_of(unaccounted),
+    )
 
 
 def _batches_of(unaccounted: list[ItemResult[Any]]) -> str:

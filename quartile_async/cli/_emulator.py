@@ -32,7 +32,7 @@ def _ending_signals(stack: contextlib.ExitStack) -> AsyncIterator[signal.Signals
     """Ctrl-C or SIGTERM; also where a shell started this in the background, which ignores the first."""
     try:
         return stack.enter_context(anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM))
-    except NotImplementedError:  # Windows: Ctrl-C then arrives as KeyboardInterrupt
+    except NotImplementedError:  # what asyncio says on Windows, where Ctrl-C arrives as KeyboardInterrupt
         return None
 
 

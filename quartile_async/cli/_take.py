@@ -216,7 +216,7 @@ class _Run:
         try:
             for each in (signal.SIGINT, signal.SIGTERM):
                 loop.add_signal_handler(each, interrupt)
-        except NotImplementedError:  # Windows: Ctrl-C then arrives as KeyboardInterrupt
+        except NotImplementedError:  # what asyncio says on Windows, where Ctrl-C arrives as KeyboardInterrupt
             yield
             return
         try:

@@ -18,7 +18,7 @@ MOST_ITEMS = 100
 
 CountryCode = Literal[
     "US", "CA", "MX", "GB", "DE", "ES", "IT", "FR", "SE", "PL", "NL", "JP", "AU", "SG", "AE", "BR", "IN", "SA"
-]  # fmt: skip
+]
 
 
 class _MasterlistRow(BaseModel):

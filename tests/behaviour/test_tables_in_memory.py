@@ -303,28 +303,35 @@ def test_none_of_the_libraries_is_imported_for_items_that_are_no_table() -> None
 
 def test_odd_types_of_pandas_polars_and_arrow_mean_what_they_show() -> None:
     narrow = pd.Series([27.3, 18.1], dtype="float32")
-    frame = pd.DataFrame({
-        "moment": pd.Series([np.datetime64("2024-01-01T00:00:00", "ns"), None], dtype="object"),
-        "span": pd.Series([np.timedelta64(5_000, "ns"), None], dtype="object"),
-        "category": narrow.astype("category"),
-        "sparse": pd.arrays.SparseArray(narrow),
-    })  # fmt: skip
-    arrow = pa.table({
-        "codes": pa.array([27.3, 18.1], pa.float32()).dictionary_encode(),
-        "list": pa.array([[27.3], [float("nan")]], pa.list_(pa.float32())),
-        "wide": pa.array([float("nan"), 0.1 + 0.2]),
-    })  # fmt: skip
+    frame = pd.DataFrame(
+        {
+            "moment": pd.Series([np.datetime64("2024-01-01T00:00:00", "ns"), None], dtype="object"),
+            "span": pd.Series([np.timedelta64(5_000, "ns"), None], dtype="object"),
+            "category": narrow.astype("category"),
+            "sparse": pd.arrays.SparseArray(narrow),
+        }
+    )
+    arrow = pa.table(
+        {
+            "codes": pa.array([27.3, 18.1], pa.float32()).dictionary_encode(),
+            "list": pa.array([[27.3], [float("nan")]], pa.list_(pa.float32())),
+            "wide": pa.array([float("nan"), 0.1 + 0.2]),
+        }
+    )
     lists = pl.DataFrame(
         {"list": [[27.3], [18.1]], "wide": [float("nan"), 1.5]}, schema_overrides={"list": pl.List(pl.Float32)}
     )
 
     assert rows(frame)[0] == {
         "moment": dt.datetime(2024, 1, 1),  # noqa: DTZ001  # without a zone
-        "span": dt.timedelta(microseconds=5), "category": 27.3, "sparse": 27.3
-    }  # fmt: skip
+        "span": dt.timedelta(microseconds=5),
+        "category": 27.3,
+        "sparse": 27.3,
+    }
     assert rows(arrow) == [
-        {"codes": 27.3, "list": [27.3], "wide": None}, {"codes": 18.1, "list": [None], "wide": 0.1 + 0.2}
-    ]  # fmt: skip
+        {"codes": 27.3, "list": [27.3], "wide": None},
+        {"codes": 18.1, "list": [None], "wide": 0.1 + 0.2},
+    ]
     assert rows(lists) == [{"list": [27.3], "wide": None}, {"list": [18.1], "wide": 1.5}]
 
 

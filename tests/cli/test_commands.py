@@ -185,9 +185,15 @@ def test_an_error_that_stops_the_upload_exits_3_and_the_rest_is_in_the_results(
     results = tmp_path / "results.csv"
 
     done = run(
-        "upload", catalogue(tmp_path / "c.csv", 300), "--results", results, "--json", "--max-in-flight", "1",
+        "upload",
+        catalogue(tmp_path / "c.csv", 300),
+        "--results",
+        results,
+        "--json",
+        "--max-in-flight",
+        "1",
         emulator=emulator,
-    )  # fmt: skip
+    )
 
     assert done.returncode == 3
     assert "Out of call volume quota" in done.stderr
@@ -212,9 +218,15 @@ def test_a_server_that_is_not_there_exits_3(tmp_path: Path, emulator: ThreadedEm
 def test_ctrl_c_once_waits_for_what_is_in_flight_and_exits_130(tmp_path: Path, emulator: ThreadedEmulator) -> None:
     results = tmp_path / "results.csv"
     with started(
-        "upload", catalogue(tmp_path / "c.csv", 5_000), "--results", results, "--json", "--max-in-flight", "2",
+        "upload",
+        catalogue(tmp_path / "c.csv", 5_000),
+        "--results",
+        results,
+        "--json",
+        "--max-in-flight",
+        "2",
         emulator=emulator,
-    ) as process:  # fmt: skip
+    ) as process:
         until(lambda: len(emulator.batches) >= 2)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)

@@ -66,12 +66,23 @@ def test_ctrl_c_lets_what_is_in_flight_end_and_the_line_that_is_printed_sends_th
     path, results = catalogue(tmp_path / "c.csv", 2_000, "B0BADROW01,US,0.4\n"), tmp_path / "results.csv"
     child = pexpect.spawn(
         COMMAND[0],
-        [*COMMAND[1:], "upload", str(path), *HERE, "--part-items", "1000", "--max-in-flight", "4", "--yes",
-         "--results", str(results)],
+        [
+            *COMMAND[1:],
+            "upload",
+            str(path),
+            *HERE,
+            "--part-items",
+            "1000",
+            "--max-in-flight",
+            "4",
+            "--yes",
+            "--results",
+            str(results),
+        ],
         env=environment(emulator, QUARTILE_REDIS_RATE="none", QUARTILE_REDIS_URL=server.url, TERM="dumb"),
         encoding="utf-8",
         timeout=30,
-    )  # fmt: skip
+    )
     until(lambda: len(emulator.batches) >= 4)
     child.sendintr()
     child.expect(pexpect.EOF)
@@ -119,9 +130,17 @@ def test_ctrl_c_twice_leaves_now_and_says_what_may_be_on_the_server(
 ) -> None:
     path = catalogue(tmp_path / "c.csv", 2_000)
     process = started(
-        "upload", path, *HERE, "--part-items", "1000", "--max-in-flight", "4", "--redis", server.url,
+        "upload",
+        path,
+        *HERE,
+        "--part-items",
+        "1000",
+        "--max-in-flight",
+        "4",
+        "--redis",
+        server.url,
         emulator=quartile_emulator,
-    )  # fmt: skip
+    )
     until(lambda: len(quartile_emulator.batches) >= 4)
     process.send_signal(signal.SIGINT)
     assert process.stderr is not None
@@ -252,9 +271,15 @@ def test_an_error_that_ends_parts_names_them_and_exits_3(
     tmp_path: Path, emulator: ThreadedEmulator, server: RedisServer
 ) -> None:
     done = spread_run(
-        catalogue(tmp_path / "c.csv", 200), *HERE, "--part-items", "100", "--json",
-        emulator=emulator, redis=server, QUARTILE_ACCESS_TOKEN="not.valid",
-    )  # fmt: skip
+        catalogue(tmp_path / "c.csv", 200),
+        *HERE,
+        "--part-items",
+        "100",
+        "--json",
+        emulator=emulator,
+        redis=server,
+        QUARTILE_ACCESS_TOKEN="not.valid",
+    )
 
     assert done.returncode == 3
     assert "(c.csv, records " in done.stderr
@@ -337,9 +362,14 @@ def test_the_journals_name_says_which_files_and_is_another_for_other_files_serve
         return default_name(Inputs(paths, names[0]), account, server, resource)
 
     names = [
-        name("c.csv"), name("d.csv"), name("other/c.csv"), name("c.csv", "d.csv"), name("c.csv", account="acme {de}"),
-        name("c.csv", server="https://b"), name("c.csv", resource="y"),
-    ]  # fmt: skip
+        name("c.csv"),
+        name("d.csv"),
+        name("other/c.csv"),
+        name("c.csv", "d.csv"),
+        name("c.csv", account="acme {de}"),
+        name("c.csv", server="https://b"),
+        name("c.csv", resource="y"),
+    ]
 
     assert names[0].startswith("c.csv.")
     assert names[3].startswith("c.csv.and-1-more.")
@@ -368,9 +398,17 @@ def test_each_worker_has_about_four_parts_and_none_is_tiny_or_huge(records: int,
 def test_a_pipe_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="A pipe does not go with --dask"):
         spread_over(
-            "local", redis="redis://here", journal=None, inputs=Inputs((Path("x"),), "-", is_pipe=True), account=None,
-            server="https://a", resource=MASTERLIST, workers=None, part_items=None, restart=False,
-        )  # fmt: skip
+            "local",
+            redis="redis://here",
+            journal=None,
+            inputs=Inputs((Path("x"),), "-", is_pipe=True),
+            account=None,
+            server="https://a",
+            resource=MASTERLIST,
+            workers=None,
+            part_items=None,
+            restart=False,
+        )
 
 
 @pytest.mark.parametrize("library", ["distributed", "redis"])

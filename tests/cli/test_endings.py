@@ -52,9 +52,14 @@ def test_results_are_in_the_file_as_soon_as_they_are_known(tmp_path: Path, quart
     quartile_emulator.add(Fault(on="submit", after=2, delay=30.0))
     results = tmp_path / "results.csv"
     process = started(
-        "upload", catalogue(tmp_path / "c.csv", 300), "--results", results, "--max-in-flight", "1",
+        "upload",
+        catalogue(tmp_path / "c.csv", 300),
+        "--results",
+        results,
+        "--max-in-flight",
+        "1",
         emulator=quartile_emulator,
-    )  # fmt: skip
+    )
 
     until(lambda: results.exists() and len(read_csv(results)) == 200)
     process.kill()

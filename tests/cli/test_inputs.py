@@ -32,8 +32,10 @@ def test_several_files_are_one_upload_whose_results_name_the_file(
 
     assert json.loads(done.stdout)["succeeded"] == 3, done.stderr
     assert {asin: item["percACoS"] for (asin, _), item in quartile_emulator.applied.items()} == {
-        "B0FROMA001": 18, "B0FROMB001": 27.5, "B0FROMC001": 12
-    }  # fmt: skip
+        "B0FROMA001": 18,
+        "B0FROMB001": 27.5,
+        "B0FROMC001": 12,
+    }
     told = {(row["file"], row["line"]): row["outcome"] for row in read_csv(results)}
     assert told == {
         ("a.jsonl", "1"): "succeeded",
@@ -93,8 +95,14 @@ def test_a_sellers_workbook_goes_through_and_its_rows_to_mend_are_a_workbook_too
     book.save(retry)
     mended = run("upload", retry, "--no-journal", "--json", emulator=quartile_emulator)
     assert json.loads(mended.stdout) | {"seconds": 0} == {
-        "items": 2, "succeeded": 2, "failed": 0, "rejected": 0, "unknown": 0, "batches": 1, "seconds": 0
-    }  # fmt: skip
+        "items": 2,
+        "succeeded": 2,
+        "failed": 0,
+        "rejected": 0,
+        "unknown": 0,
+        "batches": 1,
+        "seconds": 0,
+    }
 
 
 @pytest.mark.parametrize(("name", "pipe_format"), [("sellers_workbook.xlsx", "xlsx"), ("two_parts.csv.zst", "csv.zst")])

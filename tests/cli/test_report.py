@@ -251,10 +251,16 @@ def test_an_axis_of_time_has_few_round_ticks(span: float) -> None:
 @pytest.mark.parametrize(
     ("seconds", "said"),
     [
-        (0, "0 s"), (0.0123, "12 ms"), (0.9999, "1.0 s"), (12.34, "12.3 s"), (59.96, "1 min 0 s"), (723, "12 min 3 s"),
-        (3_599.7, "1 h 0 min"), (90_000, "1 d 1 h"),
+        (0, "0 s"),
+        (0.0123, "12 ms"),
+        (0.9999, "1.0 s"),
+        (12.34, "12.3 s"),
+        (59.96, "1 min 0 s"),
+        (723, "12 min 3 s"),
+        (3_599.7, "1 h 0 min"),
+        (90_000, "1 d 1 h"),
     ],
-)  # fmt: skip
+)
 def test_durations_are_said_as_people_do(seconds: float, said: str) -> None:
     assert pages.spelt(seconds).replace("\xa0", " ") == said
 

@@ -48,9 +48,15 @@ def told(record: Any) -> tuple[Any, ...]:
         return list(record.items()), record.line, record.original
     assert isinstance(record, MalformedRow)
     return (
-        str(record), record.line, record.text, record.record, record.fields, record.cells,
-        record.separated_by, record.columns,
-    )  # fmt: skip
+        str(record),
+        record.line,
+        record.text,
+        record.record,
+        record.fields,
+        record.cells,
+        record.separated_by,
+        record.columns,
+    )
 
 
 def parts_of(path: Path, form: Form | None, part_items: int, resource: Resource[Any] = MASTERLIST) -> tuple[Part, ...]:
@@ -70,11 +76,41 @@ def check_parts_are_the_whole(path: Path, form: Form, part_items: int) -> int:
     return len(parts)
 
 
-PIECES = st.sampled_from([
-    b"B01N5IB20Q", b"US", b"27,5", b"27.5", b"1.234", b"%", b";", b";", b";", b'"', b'"', b'""', b"\n", b"\n", b"\r\n",
-    b"\r", b" ", b"\t", b"\xc3\xa9", b"\xe9", b"\xef\xbb\xbf", b"\xc3", b"\x81", b"a;b;3\n", b"x;y;4,5\r\n",
-    b'"q;\nr";s;5\n', b"\x00", b"\xe2\x80\xa8", b"\x85", b"\x0b", b"\x0c",
-])  # fmt: skip
+PIECES = st.sampled_from(
+    [
+        b"B01N5IB20Q",
+        b"US",
+        b"27,5",
+        b"27.5",
+        b"1.234",
+        b"%",
+        b";",
+        b";",
+        b";",
+        b'"',
+        b'"',
+        b'""',
+        b"\n",
+        b"\n",
+        b"\r\n",
+        b"\r",
+        b" ",
+        b"\t",
+        b"\xc3\xa9",
+        b"\xe9",
+        b"\xef\xbb\xbf",
+        b"\xc3",
+        b"\x81",
+        b"a;b;3\n",
+        b"x;y;4,5\r\n",
+        b'"q;\nr";s;5\n',
+        b"\x00",
+        b"\xe2\x80\xa8",
+        b"\x85",
+        b"\x0b",
+        b"\x0c",
+    ]
+)
 
 
 @settings(max_examples=300)
@@ -94,17 +130,33 @@ def test_the_ranges_of_any_csv_are_together_the_whole(
     has_bom = bom and encoding == "utf-8-sig"
     path.write_bytes(b"\xef\xbb\xbf" * has_bom + before + b"ASIN;countryCode;percACoS" + end + b"".join(pieces))
     form = Form(
-        "csv", ("ASIN", "countryCode", "percACoS"), {"ASIN": "asin"}, ("asin", "countryCode", "percACoS"),
-        is_cleaned=True, decimal=decimal, encoding=encoding, delimiter=";",
-    )  # fmt: skip
+        "csv",
+        ("ASIN", "countryCode", "percACoS"),
+        {"ASIN": "asin"},
+        ("asin", "countryCode", "percACoS"),
+        is_cleaned=True,
+        decimal=decimal,
+        encoding=encoding,
+        delimiter=";",
+    )
 
     check_parts_are_the_whole(path, form, part_items)
 
 
-LINES = st.sampled_from([
-    b'{"asin": "B01N5IB20Q", "percACoS": "27,5"}', b'{"ASIN": "\xc3\xa9"}', b'{"asin": "\xe9"}', b"[1]", b"{", b"",
-    b"  ", b'{"asin":\r"B0"}', b"\xef\xbb\xbf{}", b'{"asin": "\xef\xbf\xbd"}',
-])  # fmt: skip
+LINES = st.sampled_from(
+    [
+        b'{"asin": "B01N5IB20Q", "percACoS": "27,5"}',
+        b'{"ASIN": "\xc3\xa9"}',
+        b'{"asin": "\xe9"}',
+        b"[1]",
+        b"{",
+        b"",
+        b"  ",
+        b'{"asin":\r"B0"}',
+        b"\xef\xbb\xbf{}",
+        b'{"asin": "\xef\xbf\xbd"}',
+    ]
+)
 
 
 @given(

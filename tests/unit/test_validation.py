@@ -220,9 +220,24 @@ class Opening(Plain):
 
 
 MODELS = [
-    MasterlistItem, Loose, Plain, Upper, Paired, Computed, Strict, Open, Dated, Factory, Marked, Inner, Opening, Tagged,
-    Defaulted, Misfit, Excluding,
-]  # fmt: skip
+    MasterlistItem,
+    Loose,
+    Plain,
+    Upper,
+    Paired,
+    Computed,
+    Strict,
+    Open,
+    Dated,
+    Factory,
+    Marked,
+    Inner,
+    Opening,
+    Tagged,
+    Defaulted,
+    Misfit,
+    Excluding,
+]
 
 
 def test_only_models_that_do_nothing_of_their_own_are_checked_as_mappings() -> None:

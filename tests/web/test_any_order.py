@@ -120,8 +120,9 @@ async def check(application: Application, emulator: Emulator, name: str) -> None
         assert last["unaccounted"] == outcomes["unknown"]
     else:
         assert {key: last[key] for key in ("succeeded", "unknown")} == {
-            "succeeded": outcomes["succeeded"], "unknown": outcomes["unknown"]
-        }  # fmt: skip
+            "succeeded": outcomes["succeeded"],
+            "unknown": outcomes["unknown"],
+        }
     if told["state"] is State.FINISHED:
         assert outcomes == {"succeeded": SIZES[name]}
     assert await application.results(name) == [*results, last], "asked for again, they are the same"

@@ -72,8 +72,14 @@ def test_each_item_is_a_line_and_the_last_one_is_the_summary(quartile_emulator: 
     assert {line["outcome"] for line in results if line["index"] % 10 == 7} == {"failed"}
     assert last.pop("seconds") > 0
     assert last == {
-        "type": "summary", "items": 250, "succeeded": 225, "failed": 25, "rejected": 0, "unknown": 0, "batches": 3
-    }  # fmt: skip
+        "type": "summary",
+        "items": 250,
+        "succeeded": 225,
+        "failed": 25,
+        "rejected": 0,
+        "unknown": 0,
+        "batches": 3,
+    }
 
 
 @pytest.mark.quartile_emulator(processing=0.3)

@@ -319,8 +319,9 @@ def test_the_schema_has_each_route_with_its_answers(quartile_emulator: ThreadedE
     body = paths["/uploads"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert set(body["properties"]) == {"resource", "items", "id"}
     assert set(paths["/uploads/{id}/results"]["get"]["responses"]["200"]["content"]) == {
-        "application/x-ndjson", "text/event-stream"
-    }  # fmt: skip
+        "application/x-ndjson",
+        "text/event-stream",
+    }
     assert any(each["name"] == "x-user" for each in paths["/uploads"]["get"]["parameters"]), "the owner's own header"
 
 
