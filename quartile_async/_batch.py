@@ -13,7 +13,7 @@ from ._answers import UnusableEndError
 from ._api import Api, TooLargeError, refused_items
 from ._chunking import Chunk
 from ._delivery import Delivery
-from ._errors import APIError, JournalError, QuartileError
+from ._errors import APIError, QuartileError
 from ._matching import Matched, match
 from ._ordering import KeyOrder
 from ._recording import Recorder
@@ -163,8 +163,6 @@ class BatchRun:
         self._delivery.hold = self._tools.recorder.hold
         try:
             batch_id = await self._tools.api.submit(resource, body, len(part), self._delivery, patient=True)
-        except JournalError:
-            raise
         except QuartileError as error:
             await self._handle_refusal(part, error)
             return

@@ -16,6 +16,7 @@ from ._errors import (
     AuthenticationError,
     ClientClosedError,
     ConfigurationError,
+    JournalError,
     PermissionDeniedError,
     QuartileError,
     QuotaExceededError,
@@ -35,11 +36,12 @@ HOPELESS = (
     RateLimitError,
     ConfigurationError,
     ClientClosedError,
+    JournalError,
     LongPauseError,
     OutageError,
     SharedQuotaError,
 )
-"""Errors that no other request of this client can survive."""
+"""Errors that no other request of this client, or of this upload, can survive."""
 
 
 @dataclass(slots=True, frozen=True)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import enum
 import hashlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from .._errors import JournalError
-from .._shared.connection import FIRST_WAIT, LONGEST_WAIT, Link, RefusedError, UnreachableError, text_of
-from .._shared.scripts import Script
-
-T = TypeVar("T")
+from .._shared.connection import FIRST_WAIT, Link, RefusedError, UnreachableError, fields_of, text_of
+from .._shared.scripts import Script, script_of
 
 KEPT = 24 * 3600.0
 """Seconds for which Redis keeps what a run has left behind; each of its signs of life begins them anew."""
@@ -43,10 +40,7 @@ class Word(enum.StrEnum):
     """The run has ended, and the next one may begin at once."""
 
 
-def _script(name: str) -> Script:
-    folder = Path(__file__).parent
-    return Script("\n".join((folder / f"{file}.lua").read_text(encoding="utf-8") for file in ("run_common", name)))
-
+_script = partial(script_of, "run_common", folder=Path(__file__).parent)
 
 BEGIN: Final = _script("run_begin")
 KEEP: Final = _script("run_keep")
@@ -67,56 +61,48 @@ class Keys:
         self.progress_of: str = f"{self._stem}:progress:"
 
 
-class _End:
-    """What both ends have: scripts that are run until Redis has run them."""
-
-    def __init__(self, link: Link) -> None:
-        self._link = link
-
-    async def _run_script(self, script: Script, keys: Sequence[str], *arguments: object) -> Any:
-        with _explained(self._link):
-            return await self._link.insist(script, keys, lambda: arguments, patience=PATIENCE)
-
-    async def _ask(self, *words: Any) -> Any:
-        return await self._insist(lambda: self._link.command(*words))
-
-    async def _insist(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """What is answered, in the end; for what may be asked twice."""
-        with _explained(self._link):
-            while True:
-                try:
-                    return await ask()
-                except UnreachableError:
-                    if self._link.lost_for >= PATIENCE:
-                        raise
-                await asyncio.sleep(LONGEST_WAIT / 2)
-
-
-@contextmanager
-def _explained(link: Link) -> Iterator[None]:
-    try:
-        yield
-    except UnreachableError as error:
-        raise JournalError(
-            f"Redis at {link.name} has not done its part for {link.lost_for:.3g} s: {error}. Nothing more is "
-            "submitted. Check the address and the server, and call the same again to go on."
-        ) from error
-    except RefusedError as error:
-        raise JournalError(
-            f"Redis at {link.name} does not do its part: {error}. Check the address, the password and the rights, and "
-            "call the same again to go on."
-        ) from error
-
-
-class WorkerEnd(_End):
-    """A worker's end of the channel, for one run.
+class Channel:
+    """What Redis keeps of the uploads of one name, as far as it can be had without a run.
 
     Every function raises a JournalError where Redis has not been reached for `PATIENCE`, or refuses.
     """
 
-    def __init__(self, link: Link, name: str, run: str) -> None:
-        super().__init__(link)
+    def __init__(self, link: Link, name: str) -> None:
+        self._link = link
         self._keys = Keys(name)
+
+    async def plan(self) -> bytes | None:
+        """The plan that a run of this name has kept."""
+        plan: bytes | None = await self._ask("GET", self._keys.plan)
+        return plan
+
+    async def _run_script(self, script: Script, keys: Sequence[str], *arguments: object) -> Any:
+        return await self._done(lambda: self._link.run(script, keys, arguments))
+
+    async def _ask(self, *words: Any) -> Any:
+        return await self._done(lambda: self._link.command(*words))
+
+    async def _done(self, once: Callable[[], Awaitable[Any]]) -> Any:
+        link = self._link
+        try:
+            return await link.repeat(once, patience=PATIENCE)
+        except UnreachableError as error:
+            raise JournalError(
+                f"Redis at {link.name} has not done its part for {link.lost_for:.3g} s: {error}. Nothing more is "
+                "submitted. Check the address and the server, and call the same again to go on."
+            ) from error
+        except RefusedError as error:
+            raise JournalError(
+                f"Redis at {link.name} does not do its part: {error}. Check the address, the password and the rights, "
+                "and call the same again to go on."
+            ) from error
+
+
+class WorkerEnd(Channel):
+    """A worker's end of the channel, for one run."""
+
+    def __init__(self, link: Link, name: str, run: str) -> None:
+        super().__init__(link, name)
         self._run = run
 
     async def tell(self, part: int, told: bytes) -> Word:
@@ -134,16 +120,15 @@ class WorkerEnd(_End):
         return Word(text_of(answer))
 
 
-class CallerEnd(_End):
-    """The caller's end of the channel, for one run; raises as `WorkerEnd` does.
+class CallerEnd(Channel):
+    """The caller's end of the channel, for one run.
 
     Args:
         lease: seconds after which a caller that gives no sign of life counts as dead.
     """
 
     def __init__(self, link: Link, name: str, run: str, lease: float) -> None:
-        super().__init__(link)
-        self._keys = Keys(name)
+        super().__init__(link, name)
         self._run = run
         self._lease = lease
         self._results = self._keys.results_of + run
@@ -163,7 +148,7 @@ class CallerEnd(_End):
 
     async def blocks(self, seconds: float) -> list[bytes]:
         """The next blocks of results, waiting for the first; none where none came in time."""
-        found = await self._insist(lambda: self._link.read({self._results: self._last}, seconds))
+        found = await self._done(lambda: self._link.read({self._results: self._last}, seconds))
         if not found:
             return []
         self._last = found[-1][1]
@@ -174,16 +159,10 @@ class CallerEnd(_End):
         if self._last != "0":
             await self._ask("XTRIM", self._results, "MINID", _after(self._last))
 
-    async def progress(self) -> Mapping[int, bytes]:
+    async def progress(self) -> Mapping[int, str]:
         """What was told last of each part."""
         found = await self._ask("HGETALL", self._keys.progress_of + self._run)
-        pairs = found.items() if isinstance(found, dict) else zip(found[::2], found[1::2], strict=True)
-        return {int(part): _bytes_of(told) for part, told in pairs}
-
-    async def plan(self) -> bytes | None:
-        """The plan that an earlier run of this name has kept."""
-        found = await self._ask("GET", self._keys.plan)
-        return None if found is None else _bytes_of(found)
+        return {int(part): told for part, told in fields_of(found).items()}
 
     async def keep_plan(self, plan: bytes) -> bool:
         """Keeps a plan for later runs of this name. False: the run is not this caller's any more, nor is the plan."""
@@ -206,7 +185,3 @@ def _after(name: str) -> str:
     """The name of an entry of a stream that could follow next."""
     milliseconds, _, number = name.partition("-")
     return f"{milliseconds}-{int(number or 0) + 1}"
-
-
-def _bytes_of(found: Any) -> bytes:
-    return found if isinstance(found, bytes) else str(found).encode()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from .._shared.connection import Link
 from .._shared.journal import RedisJournal
-from .channel import CallerEnd
+from .channel import Channel
 from .job import journal_of_part
 from .plan import Plan
 
 
-async def kept_plan(channel: CallerEnd) -> Plan | None:
+async def kept_plan(channel: Channel) -> Plan | None:
     """The plan of the upload of this name; None where there is none.
 
     Raises:
@@ -29,7 +29,7 @@ async def finished_at(url: str, name: str) -> float | None:
     """
     link = Link(url)
     try:
-        plan = await kept_plan(CallerEnd(link, name, run="", lease=0.0))
+        plan = await kept_plan(Channel(link, name))
     finally:
         await link.aclose()
     if plan is None:

@@ -12,8 +12,8 @@ from .channel import CallerEnd
 from .inputs import Collection, Input
 from .job import Job
 from .keeper import taken_over
+from .kept import kept_plan
 from .parts import Part, Partition
-from .plan import Plan
 from .planning import check_still_fits, planned
 from .upload import Planned, Planner
 
@@ -24,9 +24,7 @@ def planner_of(given: Input, job: Job, client: Any, part_items: int, reading: Ma
     """Makes the plan when the run has begun, and not twice for one name."""
 
     def plan(portal: BlockingPortal, channel: CallerEnd, check: Callable[[], object]) -> Planned:
-        kept = portal.call(channel.plan)
-        if kept is not None:
-            found = Plan.from_json(kept)
+        if (found := portal.call(kept_plan, channel)) is not None:
             check_still_fits(found, given, job.resource, client, reading=reading, check=check)
             if found.files and found.part_items != part_items:
                 logger.warning(

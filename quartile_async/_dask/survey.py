@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from typing import Any, TypeVar
 from .._errors import JournalError
 from .._frames import TableItems
 from .._resources import Resource
-from .._shared.connection import FIRST_WAIT, LONGEST_WAIT, Link, RefusedError, UnreachableError
+from .._shared.connection import Link, RefusedError, UnreachableError
 from .._validation import codec_for
 from ..files import ItemFile
 from .chains import Bucket, digests, in_buckets
@@ -185,17 +184,10 @@ async def _done(link: Link, *words: Any) -> Any:
     Raises:
         JournalError: it has been away for too long, or refuses.
     """
-    wait = FIRST_WAIT
-    while True:
-        try:
-            return await link.command(*words)
-        except RefusedError as error:
-            raise _not_done(link, error) from error
-        except UnreachableError as error:
-            if link.lost_for >= PATIENCE:
-                raise _not_done(link, error) from error
-        await asyncio.sleep(random.uniform(wait / 2, wait))
-        wait = min(LONGEST_WAIT, wait * 2)
+    try:
+        return await link.repeat(lambda: link.command(*words), patience=PATIENCE)
+    except (RefusedError, UnreachableError) as error:
+        raise _not_done(link, error) from error
 
 
 def _not_done(link: Link, error: Exception) -> JournalError:

@@ -158,7 +158,7 @@ class Link:
             found = await self.repeat(lambda: self.command("CONFIG GET", pattern, **where), patience=patience)
         except RefusedError:
             return {}
-        return _fields_of(found)
+        return fields_of(found)
 
     async def command(self, *words: Any, seconds: float = COMMAND_SECONDS, **options: Any) -> Any:
         """Has Redis do one thing, once; `options` are those of redis-py.
@@ -306,10 +306,10 @@ def _entries_of(found: Any) -> Iterator[tuple[str, str, dict[str, str]]]:
         is_wrapped = isinstance(first, list) and first and isinstance(first[0], list | tuple)
         named: Any = first if is_wrapped else entries
         for name, fields in named:
-            yield text_of(stream), text_of(name), _fields_of(fields)
+            yield text_of(stream), text_of(name), fields_of(fields)
 
 
-def _fields_of(fields: Any) -> dict[str, str]:
-    """Pairs of names and values; likewise."""
+def fields_of(fields: Any) -> dict[str, str]:
+    """Pairs of names and values, whichever shape they were said in."""
     pairs = fields.items() if isinstance(fields, dict) else zip(fields[::2], fields[1::2], strict=True)
     return {text_of(name): text_of(value) for name, value in pairs}

@@ -22,9 +22,8 @@ class Script:
         object.__setattr__(self, "digest", hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest())
 
 
-def script_of(*files: str) -> Script:
-    """The script that these files are, one after the other."""
-    folder = Path(__file__).parent
+def script_of(*files: str, folder: Path = Path(__file__).parent) -> Script:
+    """The script that these files of a folder are, one after the other."""
     return Script("\n".join((folder / f"{file}.lua").read_text(encoding="utf-8") for file in files))
 
 

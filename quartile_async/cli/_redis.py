@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .. import ConfigurationError
-from .._dask.channel import CallerEnd
+from .._dask.channel import Channel
 from .._dask.kept import kept_plan
 from .._dask.plan import Plan
 from .._shared.connection import Link, RefusedError, UnreachableError
@@ -41,7 +41,7 @@ async def looked_at(spread: Spread) -> Seen:
     try:
         await link.repeat(lambda: link.command("PING"), patience=PATIENCE)
         may_be_lost = await journal.check_redis()
-        return Seen(await kept_plan(CallerEnd(link, spread.journal, "", 0.0)), may_be_lost)
+        return Seen(await kept_plan(Channel(link, spread.journal)), may_be_lost)
     except (UnreachableError, RefusedError) as error:
         raise ConfigurationError(
             f"Redis at {link.name} cannot be used: {error}. Check its address and password, and that it runs."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import pickle
+import random
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -126,7 +127,7 @@ def test_redis_may_be_away_for_a_while(own_server: RedisServer, monkeypatch: pyt
             starting[0].start()
         return 0.01
 
-    monkeypatch.setattr(survey_module.random, "uniform", before_the_next_try)
+    monkeypatch.setattr(random, "uniform", before_the_next_try)
 
     surveyed(survey, part(1), [item(1)])
 
