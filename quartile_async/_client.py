@@ -21,6 +21,7 @@ from ._auth import TokenProvider, Tokens, tokens_from
 from ._credentials import Credentials, LoginAuth, RefreshAuth
 from ._errors import ClientClosedError, ConfigurationError
 from ._http import Http
+from ._numbers import check_at_least
 from ._retrying import RetryLimits
 from ._supervisor import Supervisor
 from ._tokens import checked_secret, digest_of
@@ -106,12 +107,12 @@ class QuartileClient(Account):
         on_event: Callable[[Event], object] | None = None,
         quota: Quota | None = None,
     ) -> None:
-        _check_at_least(1, max_in_flight=max_in_flight, max_tries=max_tries)
-        _check_at_least(0.0, linger=linger, not_visible_grace=not_visible_grace, max_pause=max_pause)
-        _check_at_least(0.001, batch_deadline=batch_deadline, request_timeout=request_timeout)
-        _check_at_least(0.001, max_retry_time=max_retry_time, outage_limit=outage_limit)
+        check_at_least(1, max_in_flight=max_in_flight, max_tries=max_tries)
+        check_at_least(0.0, linger=linger, not_visible_grace=not_visible_grace, max_pause=max_pause)
+        check_at_least(0.001, batch_deadline=batch_deadline, request_timeout=request_timeout)
+        check_at_least(0.001, max_retry_time=max_retry_time, outage_limit=outage_limit)
         if max_body_bytes is not None:
-            _check_at_least(1, max_body_bytes=max_body_bytes)
+            check_at_least(1, max_body_bytes=max_body_bytes)
         key = checked_secret(subscription_key, "subscription key")
         self._paths = checked_paths(batch_paths, path_prefix)
         self._auth_prefix = checked_prefix(auth_prefix, "auth_prefix")
@@ -231,12 +232,6 @@ class QuartileClient(Account):
         self._uploads[task] = supervisor
         task.add_done_callback(self._uploads.pop)
         return task
-
-
-def _check_at_least(least: float, **settings: object) -> None:
-    for name, value in settings.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < float("inf"):
-            raise ConfigurationError(f"{name}={value!r} cannot be used: give a number of at least {least:g}.")
 
 
 def _hook_from(function: object) -> Hook | None:

@@ -188,6 +188,7 @@ FLOORS = [
     },
     {
         "_masterlist",
+        "_numbers",
         "_frames",
         "_journal",
         "_keys",
@@ -280,7 +281,7 @@ SHARED_FLOORS = [
         (
             "_shared",
             SHARED_FLOORS,
-            {"_clock", "_errors", "_gathering", "_journal", "_journal_rows", "_token_store", "_tokens"},
+            {"_clock", "_errors", "_gathering", "_journal", "_journal_rows", "_numbers", "_token_store", "_tokens"},
         ),
     ],
 )

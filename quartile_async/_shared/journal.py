@@ -8,8 +8,9 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .._errors import ConfigurationError, JournalError
+from .._errors import JournalError
 from .._journal import Contents, ItemsRead, Record, RecordedBatch, Subject
+from .._numbers import check_at_least
 from .connection import Link, RedisClient, RefusedError, UnreachableError, client_of, described, text_of
 from .journal_durability import Durability, checked_durability, settings_from, warning_about
 from .journal_hold import OPENING, Hold, HoldTerms
@@ -68,8 +69,8 @@ class RedisJournal:
         outage_limit: float = 60.0,
     ) -> None:
         client_of(url)
-        _check_at_least(SHORTEST_LEASE, lease=lease)
-        _check_at_least(0.0, wait=wait, outage_limit=outage_limit)
+        check_at_least(SHORTEST_LEASE, lease=lease)
+        check_at_least(0.0, wait=wait, outage_limit=outage_limit)
         self._url = url
         self._name = checked_name(name)
         self._keys = journal_keys(name)
@@ -187,12 +188,6 @@ class RedisJournal:
         finally:
             await link.aclose()
         return reply
-
-
-def _check_at_least(least: float, **settings: object) -> None:
-    for name, value in settings.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < float("inf"):
-            raise ConfigurationError(f"{name}={value!r} cannot be used: give a number of at least {least:g}.")
 
 
 @functools.cache

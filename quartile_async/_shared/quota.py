@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .._errors import ConfigurationError
+from .._numbers import check_at_least
 from .connection import Link, RedisClient, check_connections, client_of, described
 from .rate import parsed_rate
 from .scripts import Keys
@@ -90,17 +91,10 @@ def quota_from_env(environ: Mapping[str, str], **given: Any) -> RedisQuota:
 
 
 def _check(terms: Terms, processes: int | None) -> None:
-    for name, value, least in (
-        ("max_in_flight", terms.max_in_flight, 1),
-        ("processes", terms.processes, 1),
-        ("lease", terms.lease, SHORTEST_LEASE),
-        ("outage_limit", terms.outage_limit, terms.lease if terms.when_unreachable == "share" else 0.0),
-    ):
-        if value is None:
-            continue
-        kinds = (int,) if least == 1 else (int, float)
-        if isinstance(value, bool) or not isinstance(value, kinds) or not least <= value < float("inf"):
-            raise ConfigurationError(f"{name}={value!r} cannot be used: give a number of at least {least:g}.")
+    check_at_least(1, whole=True, max_in_flight=terms.max_in_flight, processes=terms.processes)
+    check_at_least(SHORTEST_LEASE, lease=terms.lease)
+    if terms.outage_limit is not None:
+        check_at_least(terms.lease if terms.when_unreachable == "share" else 0.0, outage_limit=terms.outage_limit)
     if terms.when_unreachable not in ("error", "share"):
         raise ConfigurationError(f"when_unreachable={terms.when_unreachable!r}: give 'error' or 'share'.")
     if terms.when_unreachable == "share":

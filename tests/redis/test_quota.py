@@ -683,6 +683,14 @@ def test_a_limit_that_lets_leases_overlap_with_parts_is_refused(settings: dict[s
         RedisQuota("redis://localhost:1", **settings)
 
 
+def test_a_limit_may_have_fractions_whatever_the_lease_and_counts_may_not() -> None:
+    RedisQuota("redis://localhost:1", lease=1.0, outage_limit=1.5, when_unreachable="share", processes=2)
+
+    for counts in ({"max_in_flight": 1.5}, {"processes": 2.5, "when_unreachable": "share"}):
+        with pytest.raises(ConfigurationError, match="give a number of at least 1"):
+            RedisQuota("redis://localhost:1", **counts)  # type: ignore[arg-type]  # that is the point
+
+
 def test_the_limit_of_an_outage_is_the_lease_unless_another_one_is_given() -> None:
     assert RedisQuota("redis://localhost:1", lease=1.0)._terms.patience == 10.0
     assert RedisQuota("redis://localhost:1", lease=45.0)._terms.patience == 45.0
