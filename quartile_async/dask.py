@@ -60,7 +60,7 @@ def upload(
     credentials: Credentials | None = None,
     part_items: int = PART_ITEMS,
     rate: str | None = None,
-    max_in_flight: int = 64,
+    max_in_flight: int | None = None,
     max_in_flight_per_worker: int = 16,
     lease: float = 15.0,
     durability: Durability = "aof",
@@ -91,7 +91,8 @@ def upload(
         part_items: the most items of a part, where files can be divided.
         rate: of requests, over all workers, such as "600/minute"; None: what QUARTILE_REDIS_RATE says on the workers,
             or "600/minute".
-        max_in_flight: batches being submitted or polled, over all workers.
+        max_in_flight: batches being submitted or polled, over all workers; None: what QUARTILE_REDIS_MAX_IN_FLIGHT says
+            on the workers, or 64.
         max_in_flight_per_worker: the same, for each part that a worker uploads; it uploads one in each of its threads.
         lease: seconds after which a worker, or a caller, that gives no sign of life counts as dead.
         durability: what is asked of Redis; see `quartile_async.redis.RedisJournal`.
@@ -181,4 +182,4 @@ def _check_accounts(given: Input, credentials: Credentials | None) -> None:
 def _check_settings(name: str, job: Job, url: str) -> None:
     """Raises ConfigurationError for what would else be known only on a worker."""
     RedisJournal(url, name, lease=job.lease, durability=job.durability)
-    RedisQuota(url, rate=job.rate, max_in_flight=job.max_in_flight)
+    RedisQuota(url, **job.of_quota)

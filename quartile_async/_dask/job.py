@@ -90,7 +90,7 @@ class Job:
         options: of the client.
         credentials: gives each account's `auth`; None: what the environment says.
         rate: of the quota that all workers share; None: what the environment says.
-        max_in_flight: batches under way, over all workers.
+        max_in_flight: batches under way, over all workers; None: what the environment says.
         max_in_flight_per_worker: batches under way, for each part that is being uploaded.
         lease: seconds after which a worker that gives no sign of life counts as dead.
         retry, max_item_tries: as for `QuartileClient.upload`.
@@ -104,7 +104,7 @@ class Job:
     options: Mapping[str, Any] = field(default_factory=dict)
     credentials: Credentials | None = None
     rate: str | None = None
-    max_in_flight: int = 64
+    max_in_flight: int | None = None
     max_in_flight_per_worker: int = 16
     lease: float = 15.0
     retry: Callable[[ItemResult[Any]], bool | float | None] | None = None
@@ -139,10 +139,13 @@ class Job:
         return auth
 
     def _quota(self) -> RedisQuota:
-        given: dict[str, Any] = {"max_in_flight": self.max_in_flight, "lease": self.lease, "outage_limit": PATIENCE}
-        if self.rate is not None:
-            given["rate"] = self.rate
-        return quota_from_env({**os.environ, REDIS_URL: self.address()}, **given)
+        return quota_from_env({**os.environ, REDIS_URL: self.address()}, **self.of_quota, outage_limit=PATIENCE)
+
+    @property
+    def of_quota(self) -> dict[str, Any]:
+        """Settings of the quota that workers share, as far as the caller has said them."""
+        said = {"rate": self.rate, "max_in_flight": self.max_in_flight}
+        return {name: value for name, value in said.items() if value is not None} | {"lease": self.lease}
 
 
 def journal_of_part(name: str, part: int) -> str:

@@ -36,9 +36,6 @@ from ._take import Begun, taken
 from ._words import say
 from ._workers import workers_at, workers_here
 
-MAX_IN_FLIGHT = 64
-"""Batches under way at once, over all workers, where nobody has said another number."""
-
 OF_THIS_PROCESS = ("subscription_key", "auth", "account", "max_in_flight")
 """Settings that are not sent to the workers as they are."""
 
@@ -148,17 +145,9 @@ def _upload(
         dask_client=workers.client,
         credentials=workers.credentials,
         part_items=part_items,
-        max_in_flight=job.settings.get("max_in_flight") or _max_in_flight(),
+        max_in_flight=job.settings.get("max_in_flight"),
         **options,
     )
-
-
-def _max_in_flight() -> int:
-    if not (said := os.environ.get("QUARTILE_REDIS_MAX_IN_FLIGHT")):
-        return MAX_IN_FLIGHT
-    if not said.isdecimal():
-        raise ConfigurationError(f"QUARTILE_REDIS_MAX_IN_FLIGHT={said!r} cannot be used: give a whole number.")
-    return int(said)
 
 
 def labels_of(source: Source) -> dict[str, str]:

@@ -182,3 +182,19 @@ def test_credentials_that_give_none_are_told_with_their_account(
 
     with pytest.raises(ConfigurationError, match=words):
         job.client_for("nobody")
+
+
+def test_what_the_caller_has_not_said_of_the_quota_the_workers_environment_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("QUARTILE_SUBSCRIPTION_KEY", "the-workers-key")
+    monkeypatch.setenv("QUARTILE_ACCESS_TOKEN", "its-token")
+    monkeypatch.setenv("QUARTILE_REDIS_RATE", "30/second")
+    monkeypatch.setenv("QUARTILE_REDIS_MAX_IN_FLIGHT", "7")
+    address = address_of("redis://localhost:1")
+
+    by_environment = Job("a name", "a run", address, MASTERLIST)._quota()
+    said = Job("a name", "a run", address, MASTERLIST, rate="5/second", max_in_flight=3)._quota()
+
+    assert repr(by_environment) == "<RedisQuota at redis://localhost:1, 30/1 seconds, 7 in flight>"
+    assert repr(said) == "<RedisQuota at redis://localhost:1, 5/1 seconds, 3 in flight>"
