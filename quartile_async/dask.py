@@ -24,7 +24,7 @@ from ._dask.planner import planner_of
 from ._dask.ranges import PART_ITEMS
 from ._dask.removal import removed
 from ._dask.results import PartEnd, PartItemResult, PartsFailedError, PartsProgress, PartsSummary, PartState
-from ._dask.travel import check_takes_no_value_along, check_travels
+from ._dask.travel import check_resource_travels, check_takes_no_value_along, check_travels
 from ._dask.upload import DaskUpload
 from ._errors import ConfigurationError
 from ._masterlist import MASTERLIST
@@ -112,6 +112,7 @@ def upload(
     options = checked_options(client_options, max_in_flight_per_worker)
     check_travels(credentials=credentials, retry=retry, client_options=options)
     check_takes_no_value_along("credentials", credentials)
+    check_resource_travels(resource)
     checked_retry(retry, max_item_tries)
     job = Job(
         name=name,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import pickle
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -56,7 +55,7 @@ def planned(
         check: is called now and then; what it raises ends this.
 
     Raises:
-        ConfigurationError: a file, the resource or an option cannot be used.
+        ConfigurationError: a file or an option cannot be used.
         JournalError: Redis cannot be used.
         OSError: a file is damaged.
         distributed.KilledWorker: workers die of what they have to read. Whatever a collection's own functions raise
@@ -64,7 +63,6 @@ def planned(
     """
     if part_items < 1:
         raise ConfigurationError(f"part_items={part_items} cannot be used: give at least 1.")
-    check_resource_travels(resource)
     options = checked_reading(reading)
     with Tasks(client, check) as tasks:
         files, parts = _divided(given, resource, options, part_items, tasks)
@@ -125,23 +123,6 @@ def checked_reading(reading: Mapping[str, Any] | None) -> dict[str, Any]:
         return dict(from_json(to_json(options)))
     except PydanticSerializationError as error:
         raise ConfigurationError(f"The options of reading cannot be kept with a journal: {clause_of(error)}.") from None
-
-
-def check_resource_travels(resource: Resource[Any]) -> None:
-    """Raises ConfigurationError where workers could not import the resource's model."""
-    model = resource.item
-    if model is None:
-        return
-    try:
-        pickle.dumps(model)
-        is_importable = model.__module__ != "__main__"
-    except (pickle.PicklingError, AttributeError, ImportError):
-        is_importable = False
-    if not is_importable:
-        raise ConfigurationError(
-            f"Workers cannot import {model.__qualname__}, the model of {resource.path}, from {model.__module__!r}. "
-            "Put it at the top level of a module that is installed on their machines, and import it from there."
-        )
 
 
 def _divided(

@@ -9,6 +9,7 @@ from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
 from .._errors import ConfigurationError
+from .._resources import Resource
 
 NAMED = (ModuleType, BuiltinFunctionType, type)
 """What travels by its name alone."""
@@ -24,6 +25,23 @@ def check_travels(**what: object) -> None:
                 f"{name}={value!r} cannot be sent to workers ({type(error).__name__}: {error}). Use functions at the "
                 "top level of a module or script, and classes of a module that workers can import."
             ) from None
+
+
+def check_resource_travels(resource: Resource[Any]) -> None:
+    """Raises ConfigurationError where workers could not import the resource's model."""
+    model = resource.item
+    if model is None:
+        return
+    try:
+        pickle.dumps(model)
+        is_importable = model.__module__ != "__main__"
+    except (pickle.PicklingError, AttributeError, ImportError):
+        is_importable = False
+    if not is_importable:
+        raise ConfigurationError(
+            f"Workers cannot import {model.__qualname__}, the model of {resource.path}, from {model.__module__!r}. "
+            "Put it at the top level of a module that is installed on their machines, and import it from there."
+        )
 
 
 def check_takes_no_value_along(name: str, function: Any) -> None:

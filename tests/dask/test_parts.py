@@ -18,7 +18,8 @@ from quartile_async._dask.forms import Form, form_of, opened_as
 from quartile_async._dask.inputs import Collection, FileInput, Files, input_of
 from quartile_async._dask.parts import Part, Partition, Records, SourceFile, check_is_the_same, items_of
 from quartile_async._dask.plan import Plan, check_forms, check_is_the_same_input
-from quartile_async._dask.planning import check_resource_travels, checked_reading, origin_of, to_survey
+from quartile_async._dask.planning import checked_reading, origin_of, to_survey
+from quartile_async._dask.travel import check_resource_travels
 from quartile_async._frames import TableItems
 from quartile_async._tables.places import Place
 from quartile_async.files import ItemFiles, read_items

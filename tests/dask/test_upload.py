@@ -16,9 +16,10 @@ from typing import Any
 import dask.bag
 import dask.dataframe
 import pandas as pd
+import pydantic
 import pytest
 
-from quartile_async import MASTERLIST, ConfigurationError, JournalError, Outcome
+from quartile_async import MASTERLIST, ConfigurationError, JournalError, Outcome, Resource
 from quartile_async import dask as quartile_dask
 from quartile_async._dask import channel
 from quartile_async._dask.channel import CallerEnd
@@ -473,3 +474,18 @@ def test_an_account_that_is_refused_is_not_tried_with_each_of_its_parts(opened: 
 
     assert Counter(result.part for result in results) == {30: 100}
     assert Counter(end.state for end in upload.summary.parts)[PartState.NOT_BEGUN] >= 10
+
+
+def test_a_model_that_workers_cannot_import_is_refused_at_once_also_where_an_upload_is_gone_on_with(
+    dask_client: Any, tmp_path: Path
+) -> None:
+    class Local(pydantic.BaseModel):
+        asin: str
+
+    with pytest.raises(ConfigurationError, match=r"Workers cannot import .*Local"):
+        quartile_dask.upload(
+            tmp_path / "c.csv",
+            Resource("process/local", item=Local),
+            journal=("redis://localhost:1", "x"),
+            dask_client=dask_client,
+        )
