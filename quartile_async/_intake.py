@@ -2,40 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from ._again import OVERTAKEN, Again, Waiting
-from ._chunking import CHUNK_SIZE, Chunk, Chunker
+from ._chunking import Chunk, Chunker
+from ._linger import Linger
 from ._ordering import KeyOrder, Ticket
 from ._recording import Recorder
 from ._replay import READ_AGAIN, Known, Replay
 from ._resources import Resource
 from ._results import ItemResult, Outcome
+from ._room import Parcel, Room
 from ._source import Source
 from ._unfinished import NOT_SENT, Results, left, not_sent_again
 from ._validation import codec_for
 
 CHUNKS_AHEAD = 8
 """How many chunks, beyond those that may be in flight, may be read before their results are taken."""
-
-
-class Parcel:
-    """Results that the consumer will be handed; it holds room from the moment its items were read.
-
-    Attributes:
-        left: how many of its results the consumer has not had yet.
-        replayed: whether they were known from an earlier run.
-    """
-
-    __slots__ = ("left", "replayed")
-
-    def __init__(self, left: int, *, replayed: bool = False) -> None:
-        self.left = left
-        self.replayed = replayed
 
 
 class ReadyChunk:
@@ -83,8 +69,8 @@ class Intake:
         self._codec = codec_for(resource)
         self._order = order
         self._recorder = recorder
-        self._room = (max_in_flight + CHUNKS_AHEAD) * CHUNK_SIZE
-        self._linger = linger
+        self._room = Room(max_in_flight + CHUNKS_AHEAD)
+        self._linger = Linger(linger, wake)
         self._in_line = in_line
         self._hand_over = hand_over
         self._wake = wake
@@ -101,12 +87,7 @@ class Intake:
         """Chunks whose place is behind batches of an earlier run of which not all items have been read again."""
         self._replay: Replay | None = None
         self._holds_back = False
-        self._parcels = 0
-        self._replayed_parcels = 0
-        self._room_made = asyncio.Event()
         self._out_of_room = False
-        self._timer: asyncio.TimerHandle | None = None
-        self._overdue = False
         self.ended = False
 
     @property
@@ -162,7 +143,7 @@ class Intake:
             self._wake()
         finally:
             await source.aclose()
-            self._disarm()
+            self._linger.end()
 
     def has_ready(self) -> bool:
         """Whether `take_ready` is likely to give a chunk."""
@@ -185,9 +166,7 @@ class Intake:
         """The consumer had so many of a parcel's results."""
         parcel.left -= count
         if parcel.left == 0:
-            self._parcels -= 1
-            self._replayed_parcels -= parcel.replayed
-            self._room_made.set()
+            self._room.give_back(replayed=parcel.replayed)
 
     def forget_waiting(self) -> None:
         """Gives up the places in the queues: what waits here will not be sent."""
@@ -225,14 +204,13 @@ class Intake:
                 [item.key for item in due],
             )
         )
-        if self._timer is None:
-            self._arm()
-        self._room_made.set()
+        self._begin_to_linger()
+        self._room.look_again()
 
     def _give_last_words(self, overtaken: Waiting) -> None:
         """A failed item is not sent again after all: it has its result."""
         results = [overtaken.last_words]
-        self._parcels += 1
+        self._room.take()
         self._recorder.decided(results, functools.partial(self._hand_over, results, Parcel(len(results))))
         self._wake()  # it may have been all that was waited for
 
@@ -244,8 +222,7 @@ class Intake:
         self._replay, self._holds_back = Replay(journal, contents, self._codec), True
         while (expected := await self._replay.expected(self._absorbed)) is not None:
             while not self._has_room_to_replay():
-                self._room_made.clear()
-                await self._room_made.wait()
+                await self._room.change()
             await source.read(expected.end - expected.first, self._block)
             self._replay.check(expected, self._block)
             known = self._replay.known(self._absorbed, self._block)
@@ -257,12 +234,11 @@ class Intake:
 
     def _take_known(self, known: Known, items: Sequence[Any], first: int) -> None:
         if known.results:
-            self._parcels += 1
-            self._replayed_parcels += 1
+            self._room.take(replayed=True)
             self._hand_over(known.results, Parcel(len(known.results), replayed=True))
             self._remember_given_up(known.results)
+        self._room.take(len(known.chunks))
         for chunk in known.chunks:
-            self._parcels += 1
             self._enter(chunk)
         self._check([items[index - first] for index in known.fresh], known.fresh)
 
@@ -278,14 +254,14 @@ class Intake:
 
     def _has_room_to_replay(self) -> bool:
         assert self._replay is not None
-        to_send = (self._parcels - self._replayed_parcels) * CHUNK_SIZE
+        room = self._room
         if self._replay.is_collecting:  # these must stand in the queues of their keys before anything is sent
-            return self._replayed_parcels * CHUNK_SIZE < self._room
-        if to_send > 2 * self._room:
+            return room.held_by_replayed < room.size
+        if room.held - room.held_by_replayed > 2 * room.size:
             self._send()
         if not self._holds_back:
             return self._has_room()
-        return self._replayed_parcels * CHUNK_SIZE < self._room
+        return room.held_by_replayed < room.size
 
     def _send(self) -> None:
         self._holds_back = False
@@ -304,8 +280,7 @@ class Intake:
             self._block.append(item)
             if len(self._block) >= self._chunker.missing:
                 self._absorb()
-            if self._timer is None:
-                self._arm()
+            self._begin_to_linger()
             if not self._block:
                 await self._wait_for_room()
 
@@ -334,18 +309,18 @@ class Intake:
             ItemResult(indexes[position], items[position], Outcome.REJECTED, problem)
             for position, problem in sorted(problems.items())
         ]
-        self._parcels += 1
+        self._room.take()
         self._recorder.decided(results, functools.partial(self._hand_over, results, Parcel(len(results))))
 
     def _queue(self, chunks: list[Chunk]) -> None:
-        self._parcels += len(chunks)
+        self._room.take(len(chunks))
         self._behind += chunks
         if self._behind and not (self._replay is not None and self._replay.is_collecting):
             for chunk in self._behind:
                 self._enter(chunk)
             self._behind = []
         if not self._chunker.held_items:
-            self._disarm()
+            self._linger.end()
         if chunks:
             self._wake()
 
@@ -353,7 +328,7 @@ class Intake:
         if self._again is not None:
             chunk = self._again.complete(chunk)
             if not len(chunk):
-                self._parcels -= 1
+                self._room.give_back()
                 self._wake()  # it may have been all that was waited for
                 return
         self._waiting.append(ReadyChunk(chunk, self._order.enter(chunk.keys, self._wake)))
@@ -364,23 +339,22 @@ class Intake:
         for ready in self._waiting:
             if ready.ticket.ready:
                 self._waiting.remove(ready)
-                self._room_made.set()
+                self._room.look_again()
                 return ready
         return None
 
     async def _wait_for_room(self) -> None:
         while not self._has_room():
             self._out_of_room = True
-            self._room_made.clear()
-            await self._room_made.wait()
+            await self._room.change()
         self._out_of_room = False
-        if self._overdue:
+        if self._linger.is_over:
             self._wake()
         await self._may_read()
 
     def _has_room(self) -> bool:
-        held = self._parcels * CHUNK_SIZE + self._chunker.held_items + self._chunker.missing + len(self._again or ())
-        return held <= self._room and len(self._waiting) < CHUNKS_AHEAD and self._may_read_ahead()
+        held = self._room.held + self._chunker.held_items + self._chunker.missing + len(self._again or ())
+        return held <= self._room.size and len(self._waiting) < CHUNKS_AHEAD and self._may_read_ahead()
 
     def _may_read_ahead(self) -> bool:
         # Where many uploads wait in line for a slot, each has its turn seldom, and what all of them hold adds up.
@@ -390,18 +364,8 @@ class Intake:
     def _is_overdue(self) -> bool:
         # Without room it is the consumer that is slow, not the input: the open chunk can still fill up. But what is
         # sent again may have taken the room, and nothing else may come.
-        return self._overdue and (not self._out_of_room or (self._again is not None and self._again.has_chunked))
+        return self._linger.is_over and (not self._out_of_room or (self._again is not None and self._again.has_chunked))
 
-    def _arm(self) -> None:
-        if self._block or self._chunker.held_items:
-            self._timer = asyncio.get_running_loop().call_later(self._linger, self._linger_passed)
-
-    def _disarm(self) -> None:
-        self._overdue = False
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _linger_passed(self) -> None:
-        self._overdue = True
-        self._wake()
+    def _begin_to_linger(self) -> None:
+        if not self._linger.has_begun and (self._block or self._chunker.held_items):
+            self._linger.begin()

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
-from ._intake import Parcel
+from ._room import Parcel
 from ._unfinished import Results
 
 if TYPE_CHECKING:
