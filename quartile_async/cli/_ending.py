@@ -11,6 +11,7 @@ from pydantic_core import to_json
 from rich.console import Console
 
 from .. import Summary
+from .._results import Tally
 from ._display import print_summary
 from ._job import Job, Writers
 from ._words import say, say_to_copy
@@ -52,6 +53,12 @@ class Ending:
         if self.error is not None:
             return f"stopped by an error: {self.error}"
         return "interrupted" if self.interrupted else "done"
+
+
+def declined(console: Console) -> Ending:
+    """Somebody was asked, and said no."""
+    say(console, "Nothing was sent.")
+    return Ending(Tally().summary(batches=0, seconds=0.0), declined=True)
 
 
 def say_what_became_of_it(job: Job, ending: Ending, writers: Writers, console: Console) -> None:

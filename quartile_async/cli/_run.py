@@ -7,15 +7,13 @@ from rich.console import Console
 
 from .. import ConfigurationError, QuartileClient
 from .._blocks import Blocks
-from .._results import Tally
-from ._ending import Ending, say_what_became_of_it
+from ._ending import Ending, declined, say_what_became_of_it
 from ._job import Job, check_paths, opened_source, say_what_was_understood
 from ._journals import Standing, Way, make_way, standing_of
 from ._preview import is_asked, previewed, where_to
 from ._report import ReportGatherer
 from ._take import Begun, First, taken
 from ._watch import Watch
-from ._words import say
 
 
 async def run_job(job: Job, console: Console) -> Ending:
@@ -42,8 +40,7 @@ async def run_job(job: Job, console: Console) -> Ending:
             findings, wanted = await previewed(job, source, standing, console, where=where_to(server, account))
             total = findings.records
             if not wanted:
-                say(console, "Nothing was sent.")
-                return Ending(Tally().summary(batches=0, seconds=0.0), declined=True)
+                return declined(console)
         if job.journal is not None:
             await make_way(job.journal, standing, subject, job.name, console)
         if total is None:

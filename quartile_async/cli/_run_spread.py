@@ -18,10 +18,9 @@ from .. import dask as quartile_dask
 from .._dask.environment import FromEnvironment
 from .._dask.tasks import threads_of
 from .._dask.upload import DaskUpload
-from .._results import Tally
 from .._shared.connection import described
 from ..files import ItemFile, ItemFiles
-from ._ending import Ending, say_what_became_of_it
+from ._ending import Ending, declined, say_what_became_of_it
 from ._former import WAYS_OUT, Way, former_of, told_of, way_on
 from ._job import Job, Source, Spread, check_paths, opened_source, say_what_was_understood
 from ._journals import Standing
@@ -65,8 +64,7 @@ async def run_spread(job: Job, spread: Spread, console: Console) -> Ending:
             findings, wanted = await previewed(job, source, Standing(), console, where=where_to(server, account))
             total = findings.records
             if not wanted:
-                say(console, "Nothing was sent.")
-                return Ending(Tally().summary(batches=0, seconds=0.0), declined=True)
+                return declined(console)
         if way is Way.REPLACE:
             await anyio.to_thread.run_sync(quartile_dask.remove, (spread.redis, spread.journal))
             say(console, f"What stood under the name {spread.journal} was removed.")
