@@ -189,7 +189,7 @@ class BatchRun:
             await self._finish(part, self._ended(part, part.batch_id, fitting[-1]), status=fitting[-1].status)
             return
         if self._trace is not None:
-            self._trace.results(known)
+            self._trace.results(known, replayed=True)
         self._tell_end(known)
         self._tools.order.give_up(part.keys, part.batch_id)
         del self._pending[0]

@@ -64,6 +64,11 @@ class Http:
         self._session: aiohttp.ClientSession | None = None
         self._closed = False
 
+    @property
+    def watched(self) -> bool:
+        """Whether an instrumentation of aiohttp sees the requests, or might, where no connection was opened yet."""
+        return self._session is None or bool(self._session.trace_configs)
+
     async def exchange(
         self,
         method: str,

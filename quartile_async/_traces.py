@@ -16,17 +16,23 @@ EndedBy: TypeAlias = Literal["input", "stop", "left", "error"]
 
 
 class RequestTrace(Protocol):
-    """One HTTP exchange."""
+    """One HTTP exchange, until one of these is told."""
 
     def answered(self, status: int) -> None:
         """There was an answer, with this HTTP status."""
+
+    def failed(self, error: BaseException) -> None:
+        """There was none, whether for an error or since the work was left."""
 
 
 class BatchTrace(Protocol):
     """One batch, from its submit to its end. Its task is the batch's own, and so is the context there."""
 
-    def results(self, results: Sequence[ItemResult[Any]], status: str | None = None) -> None:
-        """These became of items of it; `status` is the server's word for its end, where it was seen."""
+    def results(self, results: Sequence[ItemResult[Any]], status: str | None = None, *, replayed: bool = False) -> None:
+        """These became of items of it; `status` is the server's word for its end, where it was seen.
+
+        `replayed`: an earlier run has learned them.
+        """
 
     def failed(self, error: Exception) -> None:
         """It was refused or given up; the upload goes on."""
@@ -56,12 +62,11 @@ class Tracer(Protocol):
         """An upload begins; `labels` are its account (or None) and resource, `server` is the base URL."""
         ...
 
-    def request(
-        self, method: str, server: str, path: str, route: str, resends: int
-    ) -> AbstractContextManager[RequestTrace]:
+    def request(self, method: str, server: str, path: str, route: str, resends: int, *, watched: bool) -> RequestTrace:
         """A request goes out.
 
-        `route` is the path without a batch's id; `resends` is how often the same was sent before.
+        `route` is the path without a batch's id; `resends` is how often the same was sent before; `watched`: somebody
+        else sees aiohttp's requests as well.
         """
         ...
 

@@ -1,7 +1,7 @@
 """The seam for traces: whoever follows the work puts a tracer here, as `quartile_async.opentelemetry` does.
 
 Without one nothing is made. It is looked for where an upload starts and where a request goes out, never for an item.
-What it hands out is used in one task, and by `with`: its end is told there, whatever ends it.
+What it hands out is used in one task, and its end is told there, whatever ends it.
 """
 
 from __future__ import annotations

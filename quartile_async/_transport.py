@@ -349,10 +349,14 @@ class Transport:
         """An exchange, followed by a tracer where there is one."""
         if (tracer := _tracing.active) is None:
             return await exchange
-        with tracer.request(method, self.base_url, path, route, resends) as trace:
+        trace = tracer.request(method, self.base_url, path, route, resends, watched=self._http.watched)
+        try:
             answer = await exchange
-            trace.answered(answer.status)
-            return answer
+        except BaseException as error:
+            trace.failed(error)
+            raise
+        trace.answered(answer.status)
+        return answer
 
     def _without_secrets(self, error: QuartileError, secrets: tuple[str, ...]) -> QuartileError:
         """Blanks the key and the token, should the server have quoted them."""

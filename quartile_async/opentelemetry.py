@@ -21,9 +21,10 @@ from opentelemetry import metrics, trace
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]  # mypy does not look in
 
 from . import __version__, _tracing
+from ._telemetry.attributes import place_of
 from ._telemetry.guard import harmless
 from ._telemetry.metrics import SCHEMA, Instruments
-from ._telemetry.requests import Request
+from ._telemetry.requests import Request, RequestTelemetry
 from ._telemetry.uploads import Upload
 from ._telemetry.waits import Waiting
 from ._traces import Wait
@@ -60,12 +61,13 @@ class _Telemetry:
     def __init__(self, tracers: trace.TracerProvider | None, instruments: Instruments) -> None:
         self._tracer = trace.get_tracer("quartile_async", __version__, tracers, SCHEMA)
         self._instruments = instruments
+        self._requests = RequestTelemetry(self._tracer, instruments)
 
     def upload(self, labels: Mapping[str, object], server: str) -> Upload:
         return Upload(self._tracer, self._instruments, labels, server)
 
-    def request(self, method: str, server: str, path: str, route: str, resends: int) -> Request:
-        return Request(self._tracer, self._instruments, (method, server, route), path, resends)
+    def request(self, method: str, server: str, path: str, route: str, resends: int, *, watched: bool) -> Request:
+        return Request(self._requests, place_of(method, server, route), path, resends, watched=watched)
 
     def waiting(self, what: Wait) -> Waiting:
         return Waiting(what)

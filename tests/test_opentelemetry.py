@@ -43,6 +43,7 @@ from quartile_async import opentelemetry as integration
 from quartile_async._telemetry import late
 from quartile_async._traces import RequestTrace
 from quartile_async.emulator import Emulator, Fault, ThreadedEmulator
+from quartile_async.events import BatchSubmitted, Event
 from quartile_async.opentelemetry import QuartileInstrumentor
 
 from .behaviour.conftest import client_for, item, items, nothing_is_left, until
@@ -251,6 +252,44 @@ async def test_two_uploads_at_once_are_each_within_their_callers_span(telemetry:
     assert telemetry.picture().count("\n    upload ") == 2
 
 
+async def test_an_upload_that_a_hook_begins_is_within_the_batch_and_its_batches_within_it(
+    telemetry: Telemetry, emulator: Emulator
+) -> None:
+    begun: list[asyncio.Task[Any]] = []
+
+    def begin(event: Event) -> None:
+        if isinstance(event, BatchSubmitted) and not begun:
+            begun.append(asyncio.ensure_future(client.upload(MASTERLIST, [item(1000)]).collect()))
+
+    async with client_for(emulator, on_event=begin) as client:
+        await client.upload(MASTERLIST, items(1)).collect()
+        await begun[0]
+
+    names = {span.get_span_context().span_id: span.name.split()[0] for span in telemetry.spans}
+    parents = [(span.name.split()[0], names[span.parent.span_id]) for span in telemetry.spans if span.parent]
+    assert sorted(each for each in parents if each[0] in ("batch", "upload")) == [
+        ("batch", "upload"),
+        ("batch", "upload"),
+        ("upload", "batch"),
+    ]
+
+
+async def test_what_a_thread_asks_for_is_the_batch_that_it_works_for(telemetry: Telemetry, emulator: Emulator) -> None:
+    asked: list[trace.SpanContext] = []
+
+    def vault() -> str:
+        asked.append(trace.get_current_span().get_span_context())
+        return emulator.access_token
+
+    async def token() -> str:
+        return await asyncio.to_thread(vault)
+
+    async with client_for(emulator, auth=token) as client:
+        await client.upload(MASTERLIST, items(1)).collect()
+
+    assert asked == [exported(telemetry, "batch ").get_span_context()]
+
+
 async def test_what_reads_the_input_is_within_the_uploads_span_and_the_consumer_is_not(
     telemetry: Telemetry, emulator: Emulator
 ) -> None:
@@ -318,11 +357,9 @@ def exported(telemetry: Telemetry, name: str) -> ReadableSpan:
 
 
 def begun_request(path: str) -> RequestTrace:
-    """A request that has been answered and whose end is still to come."""
+    """A request whose answer is still to come."""
     assert _tracing.active is not None
-    request = _tracing.active.request("POST", "http://127.0.0.1", path, path, 0)
-    request.__enter__().answered(201)
-    return request
+    return _tracing.active.request("POST", "http://127.0.0.1", path, path, 0, watched=False)
 
 
 async def test_while_a_batch_goes_on_its_requests_are_written(
@@ -340,7 +377,7 @@ async def test_while_a_batch_goes_on_its_requests_are_written(
     assert within == {exported(telemetry, "batch ").get_span_context().span_id}
 
 
-@pytest.mark.parametrize(("delay", "many"), [(0.01, 10_000), (3600.0, 2)])
+@pytest.mark.parametrize(("delay", "many"), [(0.01, 10_000), (3600.0, 2 * 3)])
 async def test_batches_that_have_ended_are_written_soon_or_once_they_are_many(
     telemetry: Telemetry, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, delay: float, many: int
 ) -> None:
@@ -435,7 +472,7 @@ async def test_a_request_for_a_token_that_outlasts_its_batch_is_within_it_all_th
         with upload.batch(1, resumed=False):
             request = begun_request("/auth/v2/login")
         await asyncio.sleep(0)
-    request.__exit__(None, None, None)
+    request.answered(201)
 
     login = exported(telemetry, "POST ")
     assert login.parent == exported(telemetry, "batch ").get_span_context()
@@ -690,21 +727,28 @@ async def test_the_server_is_not_told_of_the_trace_nor_an_instrumentation_of_aio
     telemetry: Telemetry, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     suppressed: list[object] = []
-    send = aiohttp.ClientSession._request
+    headers: set[str] = set()
+    make = aiohttp.ClientSession.__init__
 
-    async def spied(session: aiohttp.ClientSession, *args: Any, **kwargs: Any) -> aiohttp.ClientResponse:
+    async def seen(session: aiohttp.ClientSession, names: object, request: aiohttp.TraceRequestStartParams) -> None:
         suppressed.append(get_value(_SUPPRESS_HTTP_INSTRUMENTATION_KEY))
-        assert not {"traceparent", "tracestate", "baggage"} & {name.lower() for name in kwargs["headers"]}
-        return await send(session, *args, **kwargs)
+        headers.update(name.lower() for name in request.headers)
 
-    monkeypatch.setattr(aiohttp.ClientSession, "_request", spied)
+    def made(session: aiohttp.ClientSession, *args: Any, **kwargs: Any) -> None:
+        config = aiohttp.TraceConfig()  # as OpenTelemetry's instrumentation of aiohttp does it
+        config.on_request_start.append(seen)
+        make(session, *args, **kwargs, trace_configs=[config])
+
+    monkeypatch.setattr(aiohttp.ClientSession, "__init__", made)
     async with client_for(emulator) as client:
         with telemetry.tracer.start_as_current_span("job"):
             await client.upload(MASTERLIST, items(1)).collect()
+            await client.get_batch(emulator.batches[0].id)
+            assert get_value(_SUPPRESS_HTTP_INSTRUMENTATION_KEY) is None
 
-    assert suppressed
+    assert len(suppressed) >= 3
     assert all(suppressed)
-    assert get_value(_SUPPRESS_HTTP_INSTRUMENTATION_KEY) is None
+    assert not {"traceparent", "tracestate", "baggage"} & headers
 
 
 def test_names_that_the_conventions_have_are_the_conventions() -> None:

@@ -148,7 +148,9 @@ def imports_of(file: Path) -> set[str]:
         (
             "opentelemetry",
             {"opentelemetry.py"}
-            | {f"_telemetry/{room}.py" for room in ("attributes", "batches", "late", "metrics", "requests", "uploads")},
+            | {
+                f"_telemetry/{room}.py" for room in ("attributes", "batches", "metrics", "requests", "spans", "uploads")
+            },
         ),
     ],
 )
@@ -259,8 +261,7 @@ DASK_FLOORS = [
 
 
 TELEMETRY_FLOORS = [
-    {"attributes", "guard", "metrics"},
-    {"late"},
+    {"attributes", "guard", "late", "metrics", "spans"},
     {"batches"},
     {"requests", "uploads", "waits"},
 ]

@@ -22,11 +22,13 @@ class Place(NamedTuple):
     Attributes:
         name: of their spans.
         server: the base URL.
+        asks: they ask for a batch.
         attributes: the same for all of them.
     """
 
     name: str
     server: str
+    asks: bool
     attributes: dict[str, AttributeValue]
 
 
@@ -34,7 +36,7 @@ class Place(NamedTuple):
 def place_of(method: str, server: str, route: str) -> Place:
     template = urlsplit(server).path + route
     attributes: dict[str, AttributeValue] = {"http.request.method": method, "url.template": template}
-    return Place(f"{method} {template}", server, attributes | address(server))
+    return Place(f"{method} {template}", server, method == "GET", attributes | address(server))
 
 
 def address(server: str) -> dict[str, AttributeValue]:
@@ -43,17 +45,23 @@ def address(server: str) -> dict[str, AttributeValue]:
     return {"server.address": url.hostname or "", "server.port": port}
 
 
-def add(total: dict[str, int], counts: Mapping[str, int]) -> None:
-    for outcome, count in counts.items():
-        total[outcome] = total.get(outcome, 0) + count
+def sums(counts: Mapping[str, int], others: Mapping[str, int]) -> Mapping[str, int]:
+    """Of each outcome that there is; neither is changed, and either may be what is returned."""
+    if not counts or not others:
+        return counts or others
+    return {outcome: counts.get(outcome, 0) + others.get(outcome, 0) for outcome in {**counts, **others}}
 
 
-def counted(outcomes: Sequence[Outcome]) -> dict[str, int]:
+def counted(outcomes: Sequence[Outcome]) -> Mapping[str, int]:
     """How many there are of each outcome that there is."""
-    succeeded = outcomes.count(SUCCEEDED)
-    if succeeded == len(outcomes):  # the usual case
-        return {SUCCEEDED.value: succeeded} if succeeded else {}
+    if outcomes.count(SUCCEEDED) == len(outcomes):  # the usual case
+        return _all_succeeded(len(outcomes))
     return {value: count for outcome, value in OUTCOMES if (count := outcomes.count(outcome))}
+
+
+@functools.lru_cache(maxsize=128)
+def _all_succeeded(count: int) -> Mapping[str, int]:
+    return {SUCCEEDED.value: count} if count else {}
 
 
 class Tally(NamedTuple):
@@ -66,16 +74,19 @@ class Tally(NamedTuple):
     """
 
     results: Sequence[ItemResult[Any]]
-    counts: dict[str, int]
-    fresh: dict[str, int]
+    counts: Mapping[str, int]
+    fresh: Mapping[str, int]
 
 
 def tally(results: Sequence[ItemResult[Any]]) -> Tally:
-    fresh = [result.outcome for result in results if not result.replayed]
-    counts = counted(fresh)
-    if len(fresh) == len(results):
-        return Tally(results, counts, counts)
-    return Tally(results, counted([result.outcome for result in results]), counts)
+    counts = counted([result.outcome for result in results])
+    return Tally(results, counts, counted([result.outcome for result in results if not result.replayed]))
+
+
+def tally_of(results: Sequence[ItemResult[Any]], *, replayed: bool) -> Tally:
+    """The same, where it is known of all at once whether a journal has replayed them."""
+    counts = counted([result.outcome for result in results])
+    return Tally(results, counts, {} if replayed else counts)
 
 
 def of_counts(counts: Mapping[str, int]) -> dict[str, AttributeValue]:

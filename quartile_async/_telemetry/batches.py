@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from time import time_ns
@@ -10,21 +11,24 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from opentelemetry import context, trace
-from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY as SUPPRESS_HTTP  # as instrumentations take it
 from opentelemetry.util.types import AttributeValue
 
 from .._api import FINISHED
 from .._results import ItemResult, Outcome
-from .attributes import Tally, add, of_counts, of_error, tally
+from .attributes import Tally, of_counts, of_error, sums, tally_of
 from .guard import harmless
-from .late import MANY, LateSpan, Writer
+from .late import MANY, Writer
 from .metrics import Total
+from .spans import context_within
 
 if TYPE_CHECKING:
     from .requests import Request
 
 current: ContextVar[Batch | None] = ContextVar("quartile_async batch", default=None)
 """The batch that is under way in this task."""
+
+
+_making = threading.RLock()
 
 
 @dataclass(slots=True, frozen=True)
@@ -52,89 +56,147 @@ class Batch:
     """A batch, as `BatchTrace`. Its task has nothing else to do, but for further batches of the same upload.
 
     Attributes:
-        span: current in the batch's task.
-        here: the context that is current there, if nobody has put another over it.
-        silent: the same, for requests: instrumentations of HTTP clients make no span there.
-        polls: where its polls are counted.
+        here: the context that is current in its task, if nobody has put another over it; None once it has ended.
     """
 
+    # Many wait to be written: little is kept of each.
+    __slots__ = (
+        "_batch_id",
+        "_counts",
+        "_error",
+        "_items",
+        "_left",
+        "_requests",
+        "_resent",
+        "_resumed",
+        "_since",
+        "_span",
+        "_status",
+        "_telemetry",
+        "_until",
+        "here",
+    )
+
     def __init__(self, telemetry: BatchTelemetry, items: int, *, resumed: bool) -> None:
-        self.polls = telemetry.polls
-        self._requests: list[Request] = []
         self._telemetry = telemetry
         self._items = items
         self._resumed = resumed
-        self._counts: dict[str, int] = {}
-        self._found: dict[str, AttributeValue] = {}
-        self._error: BaseException | None = None
+        self._requests: list[Request] = []
+        self._span: trace.Span | None = None
+        self._counts: Mapping[str, int] = {}
+        self._status: str | None = None
+        self._batch_id: str | None = None
+        self._resent = self._left = False
+        self._error: Exception | None = None
         self._until: int | None = None
+
+    @property
+    def polls(self) -> Total:
+        """Where its polls are counted."""
+        return self._telemetry.polls
+
+    @property
+    def span(self) -> trace.Span:
+        """The SDK's own; INVALID_SPAN where it fails to make one. Safe in any thread."""
+        return self._made({})
 
     def __enter__(self) -> Self:
         telemetry = self._telemetry
-        telemetry.active.add(1)
+        telemetry.active.value += 1
         telemetry.writer.begun(self)
-        attributes: dict[str, AttributeValue] = {**telemetry.labels, "quartile.items": self._items}
-        if self._resumed:
-            attributes["quartile.batch.resumed"] = True
-        self.span = LateSpan(telemetry.tracer, telemetry.name, telemetry.parent, attributes)
-        self.here = trace.set_span_in_context(self.span, telemetry.parent)
-        self.silent = context.set_value(SUPPRESS_HTTP, True, self.here)
+        self._since = time_ns()
+        self.here: context.Context | None = context_within(self, telemetry.parent)
         current.set(self)
         context.attach(self.here)
         return self
 
     def requested(self, request: Request) -> None:
-        """A request has ended: one of the batch, or one for a token that outlasted the batch which needed it first."""
+        """One of its requests has ended."""
         self._requests.append(request)
-        if self._until is not None or len(self._requests) >= MANY:
-            self._write_requests(self.span.made)
+        if len(self._requests) >= MANY:
+            self._write_requests(self.span)
         else:
             self._telemetry.writer.soon()
 
-    def results(self, results: Sequence[ItemResult[Any]], status: str | None = None) -> None:
-        told = tally(results)
+    def results(self, results: Sequence[ItemResult[Any]], status: str | None = None, *, replayed: bool = False) -> None:
+        told = tally_of(results, replayed=replayed)
         self._telemetry.counted[:] = [told]
-        add(self._counts, told.counts)
-        if status is not None:
-            self._found["quartile.batch.status"] = status if status in FINISHED else "other"
+        self._counts = sums(self._counts, told.counts)
+        self._status = status or self._status
 
     def failed(self, error: Exception) -> None:
         self._error = error
 
     def known_as(self, batch_id: str | None, *, resent: bool) -> None:
-        if batch_id is not None:
-            self._found["quartile.batch.id"] = batch_id
-        if resent:
-            self._found["quartile.batch.resent"] = True
+        self._batch_id = batch_id
+        self._resent = resent
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._telemetry.active.add(-1)
+        self._telemetry.active.value -= 1
+        if error is not None:
+            self._ended_by(error)
+        self._until = time_ns()
+        self.here = None  # which holds it; a request for a token may outlast it, and is written by itself
+        self._telemetry.writer.ended(self, 1 + len(self._requests))
+
+    def _ended_by(self, error: BaseException) -> None:
         if isinstance(error, Exception):
             self._error = error
-        elif error is not None:
-            self._found["quartile.batch.left"] = True
-        if error is not None and (rest := self._items - sum(self._counts.values())) > 0:
-            add(self._counts, {Outcome.UNKNOWN.value: rest})
-        self._until = time_ns()
-        self._telemetry.writer.ended(self)
+        else:
+            self._left = True
+        if (rest := self._items - sum(self._counts.values())) > 0:
+            self._counts = sums(self._counts, {Outcome.UNKNOWN.value: rest})
 
     @harmless
     def write(self) -> None:
         """Writes the requests that have ended, and where the batch has ended, its span."""
         if self._until is None:
             if self._requests:
-                self._write_requests(self.span.made)
+                self._write_requests(self.span)
             return
-        found = of_counts(self._counts) | self._found
-        if self._error is not None:
-            found |= of_error(self._error)
-        span = self.span.write(found)
+        found = self._found()
+        if self._span is None:
+            span = self._made(found)
+        else:
+            span = self._span
+            span.set_attributes(found)
         if self._error is not None:
             span.set_status(trace.StatusCode.ERROR)
         self._write_requests(span)
         span.end(self._until)
+
+    def _made(self, further: dict[str, AttributeValue]) -> trace.Span:
+        with _making:
+            if self._span is None:
+                self._span = trace.INVALID_SPAN  # a processor may write a log record, and so ask for what is being made
+                self._make(further)
+            return self._span
+
+    @harmless
+    def _make(self, further: dict[str, AttributeValue]) -> None:
+        telemetry = self._telemetry
+        attributes: dict[str, AttributeValue] = {**telemetry.labels, "quartile.items": self._items, **further}
+        if self._resumed:
+            attributes["quartile.batch.resumed"] = True
+        self._span = telemetry.tracer.start_span(
+            telemetry.name, telemetry.parent, attributes=attributes, start_time=self._since
+        )
+
+    def _found(self) -> dict[str, AttributeValue]:
+        found = of_counts(self._counts)
+        if self._status is not None:
+            found["quartile.batch.status"] = self._status if self._status in FINISHED else "other"
+        if self._batch_id is not None:
+            found["quartile.batch.id"] = self._batch_id
+        if self._resent:
+            found["quartile.batch.resent"] = True
+        if self._left:
+            found["quartile.batch.left"] = True
+        if self._error is not None:
+            found |= of_error(self._error)
+        return found
 
     def _write_requests(self, span: trace.Span) -> None:
         requests, self._requests = self._requests, []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from opentelemetry import context, metrics
 from opentelemetry.util.types import AttributeValue
@@ -19,31 +20,47 @@ NOWHERE = context.Context({"quartile_async": "no span"})
 """For measurements without an exemplar, which costs as much as a measurement."""
 
 
+@dataclass(slots=True, eq=False)
 class Total:
-    """A sum for one set of attributes."""
+    """A sum for one set of attributes, which one thread adds to, without a lock."""
 
-    def __init__(self, attributes: Mapping[str, AttributeValue], lock: threading.Lock) -> None:
-        self.attributes = attributes
-        self.value = 0
-        self._lock = lock
-
-    def add(self, count: int) -> None:
-        with self._lock:
-            self.value += count
+    attributes: Mapping[str, AttributeValue]
+    value: int = 0
 
 
 class Totals:
-    """Sums by their attributes, told when metrics are read."""
+    """Sums by their attributes, told when metrics are read. Safe in any thread."""
 
     def __init__(self) -> None:
-        self._totals: dict[frozenset[tuple[str, AttributeValue]], Total] = {}
+        self._open: set[Total] = set()
+        self._closed: dict[frozenset[tuple[str, AttributeValue]], Total] = {}
         self._lock = threading.Lock()
 
-    def of(self, attributes: Mapping[str, AttributeValue]) -> Total:
-        return self._totals.setdefault(frozenset(attributes.items()), Total(attributes, self._lock))
+    def open(self, attributes: Mapping[str, AttributeValue]) -> Total:
+        """One that the thread that asks for it adds to until it is closed."""
+        with self._lock:
+            self._open.add(total := Total(attributes))
+        return total
+
+    def close(self, total: Total) -> None:
+        with self._lock:
+            self._open.discard(total)
+            self._add(total)
+
+    def add(self, attributes: Mapping[str, AttributeValue], count: int) -> None:
+        with self._lock:
+            self._add(Total(attributes, count))
+
+    def _add(self, total: Total) -> None:
+        self._closed.setdefault(frozenset(total.attributes.items()), Total(total.attributes)).value += total.value
 
     def __call__(self, options: metrics.CallbackOptions) -> list[metrics.Observation]:
-        return [metrics.Observation(total.value, total.attributes) for total in list(self._totals.values())]
+        totals: dict[frozenset[tuple[str, AttributeValue]], int] = {}
+        with self._lock:
+            for total in (*self._closed.values(), *self._open):
+                key = frozenset(total.attributes.items())
+                totals[key] = totals.get(key, 0) + total.value
+        return [metrics.Observation(value, dict(attributes)) for attributes, value in totals.items()]
 
 
 class Instruments:

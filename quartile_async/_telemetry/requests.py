@@ -5,15 +5,14 @@ from __future__ import annotations
 from contextvars import Token
 from http import HTTPStatus
 from time import perf_counter, time_ns
-from types import TracebackType
-from typing import Self
+from typing import NamedTuple
 
 from opentelemetry import context, trace
 from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY as SUPPRESS_HTTP  # as instrumentations take it
 from opentelemetry.util.types import AttributeValue
 
-from .attributes import kind_beneath, place_of
-from .batches import current
+from .attributes import Place, kind_beneath
+from .batches import Batch, current
 from .guard import harmless
 from .metrics import NOWHERE, Instruments
 
@@ -22,81 +21,85 @@ FAILED = int(HTTPStatus.BAD_REQUEST)
 """The least status that is an error."""
 
 
+class RequestTelemetry(NamedTuple):
+    """What all requests share."""
+
+    tracer: trace.Tracer
+    instruments: Instruments
+
+
 class Request:
-    """An HTTP exchange, as `RequestTrace`, in whatever task it is made: what was current there is put back.
+    """An HTTP exchange that begins, as `RequestTrace`, in whatever task: what was current there is put back.
 
     Its span is made after its end, since nothing is within it, and then all is known at once: that is cheaper.
 
     Args:
-        target: method, base URL and route, as `place_of` takes them.
+        watched: others see it too, an instrumentation of aiohttp: it would make another span of it, and add headers.
     """
 
+    # Many wait to be written: little is kept of each.
     __slots__ = (
         "_batch",
-        "_begun",
         "_failure",
         "_here",
-        "_instruments",
         "_path",
+        "_place",
         "_resends",
         "_seconds",
         "_since",
         "_status",
-        "_target",
+        "_telemetry",
         "_token",
-        "_tracer",
     )
 
-    def __init__(
-        self,
-        tracer: trace.Tracer,
-        instruments: Instruments,
-        target: tuple[str, str, str],
-        path: str,
-        resends: int,
-    ) -> None:
-        self._tracer = tracer
-        self._instruments = instruments
-        self._target = target
+    def __init__(self, telemetry: RequestTelemetry, place: Place, path: str, resends: int, *, watched: bool) -> None:
+        self._telemetry = telemetry
+        self._place = place
         self._path = path
         self._resends = resends
         self._status: int | None = None
         self._failure: str | None = None
-
-    def __enter__(self) -> Self:
-        self._here = here = context.get_current()
-        self._batch = batch = current.get()
-        # Else an instrumentation of aiohttp would make another span of it, and add headers.
-        silent = batch.silent if batch and batch.here is here else context.set_value(SUPPRESS_HTTP, True, here)
-        self._token: Token[context.Context] = context.attach(silent)
-        self._since, self._begun = time_ns(), perf_counter()
-        return self
+        self._here = context.get_current()
+        self._batch = current.get()
+        self._token: Token[context.Context] | None = None
+        if watched:
+            self._token = context.attach(context.set_value(SUPPRESS_HTTP, True, self._here))
+        self._since, self._seconds = time_ns(), -perf_counter()
 
     def answered(self, status: int) -> None:
         self._status = status
+        self._end()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._seconds = perf_counter() - self._begun
-        if error is not None:
-            self._failure = kind_beneath(error)
-        # A coroutine that is thrown away is closed in whatever context that happens.
-        if not isinstance(error, GeneratorExit):
+    def failed(self, error: BaseException) -> None:
+        self._failure = kind_beneath(error)
+        if isinstance(error, GeneratorExit):  # a coroutine that is thrown away is closed in whatever context
+            self._token = None
+        self._end()
+
+    def _end(self) -> None:
+        self._seconds += perf_counter()
+        if self._token is not None:
             context.detach(self._token)
         here, batch = self._here, self._batch
         del self._here, self._batch, self._token  # or a batch would hold its requests, and they the batch
-        if self._target[0] == "GET":  # each asks for a batch
-            (batch.polls if batch else self._instruments.polls.of({})).add(1)
+        if self._place.asks:
+            self._count_poll(batch)
         if batch and batch.here is here:
             batch.requested(self)
         else:
             self.write(here)
 
+    def _count_poll(self, batch: Batch | None) -> None:
+        if batch is None:
+            self._telemetry.instruments.polls.add({}, 1)
+        else:
+            batch.polls.value += 1
+
     @harmless
     def write(self, parent: context.Context) -> None:
         """Writes the span within the one that is current in that context."""
-        place, status = place_of(*self._target), self._status
+        tracer, instruments = self._telemetry
+        place, status = self._place, self._status
         measured = place.attributes.copy()
         if status is not None:
             measured["http.response.status_code"] = int(status)
@@ -106,8 +109,8 @@ class Request:
         attributes: dict[str, AttributeValue] = {**measured, "url.full": place.server + self._path}
         if self._resends:
             attributes["http.request.resend_count"] = self._resends
-        span = self._tracer.start_span(place.name, parent, CLIENT, attributes, start_time=self._since)
+        span = tracer.start_span(place.name, parent, CLIENT, attributes, start_time=self._since)
         if failed:
             span.set_status(trace.StatusCode.ERROR)
         span.end(self._since + int(self._seconds * 1e9))
-        self._instruments.request_duration.record(self._seconds, measured, NOWHERE)
+        instruments.request_duration.record(self._seconds, measured, NOWHERE)

@@ -11,8 +11,8 @@ from opentelemetry.util.types import AttributeValue
 
 from .._results import ItemResult, Outcome
 from .._traces import EndedBy
-from .attributes import add, address, of_counts, of_error, tally
-from .batches import Batch, BatchTelemetry
+from .attributes import address, of_counts, of_error, sums, tally
+from .batches import Batch, BatchTelemetry, current
 from .guard import harmless
 from .late import Writer
 from .metrics import Instruments, Total
@@ -33,23 +33,23 @@ class Upload:
         self._server = server
         self._writer = Writer()
         self._span: trace.Span = trace.INVALID_SPAN
-        self._counts: dict[str, int] = {}
+        self._counts: Mapping[str, int] = {}
         self._totals: dict[str, Total] = {}
         self._replayed = 0
 
     def __enter__(self) -> Self:
         self._begin()
-        here = context.get_current()
+        current.set(None)  # in place of a batch within which a function of the user's has begun it
         instruments = self._instruments
         self._batches = BatchTelemetry(
             tracer=self._tracer,
             writer=self._writer,
             name=f"batch {self._resource}",
-            parent=here,
+            parent=context.get_current(),
             labels=self._labels,
-            active=instruments.active_batches.of(self._labels),
+            active=instruments.active_batches.open(self._labels),
             counted=[],
-            polls=instruments.polls.of(self._labels),
+            polls=instruments.polls.open(self._labels),
         )
         return self
 
@@ -85,16 +85,23 @@ class Upload:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._writer.write()
+        self._close()
         self._end()
+
+    def _close(self) -> None:
+        self._instruments.active_batches.close(self._batches.active)
+        self._instruments.polls.close(self._batches.polls)
+        for total in self._totals.values():
+            self._instruments.items.close(total)
 
     @harmless
     def _end(self) -> None:
         self._span.end()
 
     def _count(self, counts: Mapping[str, int]) -> None:
-        add(self._counts, counts)
+        self._counts = sums(self._counts, counts)
         for outcome, count in counts.items():
             if (total := self._totals.get(outcome)) is None:
-                total = self._instruments.items.of(self._labels | {"quartile.outcome": outcome})
+                total = self._instruments.items.open(self._labels | {"quartile.outcome": outcome})
                 self._totals[outcome] = total
-            total.add(count)
+            total.value += count
