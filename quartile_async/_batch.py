@@ -137,11 +137,13 @@ class BatchRun:
     async def _run_traced(self, part: Chunk) -> None:
         """The same as `_run_part`, followed by a trace."""
         assert self._traces is not None
-        with self._traces.batch(len(part), resumed=part.batch_id is not None) as self._trace:
-            try:
-                await self._run_part(part)
-            finally:
-                self._trace.known_as(self._delivery.batch_id, resent=self._delivery.in_doubt)
+        self._trace = trace = self._traces.batch(len(part), resumed=part.batch_id is not None)
+        try:
+            await self._run_part(part)
+        except BaseException as error:
+            trace.ended(self._delivery.batch_id, resent=self._delivery.in_doubt, error=error)
+            raise
+        trace.ended(self._delivery.batch_id, resent=self._delivery.in_doubt)
 
     async def _run_part(self, part: Chunk) -> None:
         self._delivery = delivery_of(part)

@@ -26,7 +26,7 @@ class RequestTrace(Protocol):
 
 
 class BatchTrace(Protocol):
-    """One batch, from its submit to its end. Its task is the batch's own, and so is the context there."""
+    """One batch, until `ended` is told. Its task is the batch's own, and so is the context there."""
 
     def results(self, results: Sequence[ItemResult[Any]], status: str | None = None, *, replayed: bool = False) -> None:
         """These became of items of it; `status` is the server's word for its end, where it was seen.
@@ -37,14 +37,17 @@ class BatchTrace(Protocol):
     def failed(self, error: Exception) -> None:
         """It was refused or given up; the upload goes on."""
 
-    def known_as(self, batch_id: str | None, *, resent: bool) -> None:
-        """The server's id, if it has one; `resent`: an earlier try may have arrived."""
+    def ended(self, batch_id: str | None, *, resent: bool, error: BaseException | None = None) -> None:
+        """It is over: by this error, or as it should.
+
+        `batch_id` is the server's, if there is one; `resent`: an earlier try may have arrived.
+        """
 
 
 class UploadTrace(Protocol):
     """One upload, in a task of its own."""
 
-    def batch(self, items: int, *, resumed: bool) -> AbstractContextManager[BatchTrace]:
+    def batch(self, items: int, *, resumed: bool) -> BatchTrace:
         """A batch of so many items begins; `resumed`: an earlier run has submitted it."""
         ...
 

@@ -469,8 +469,9 @@ async def test_a_processor_may_ask_for_the_span_that_is_being_made(telemetry: Te
 async def test_a_request_for_a_token_that_outlasts_its_batch_is_within_it_all_the_same(telemetry: Telemetry) -> None:
     assert _tracing.active is not None
     with _tracing.active.upload({"resource": "process/masterlist"}, "http://127.0.0.1") as upload:
-        with upload.batch(1, resumed=False):
-            request = begun_request("/auth/v2/login")
+        batch = upload.batch(1, resumed=False)
+        request = begun_request("/auth/v2/login")
+        batch.ended(None, resent=False)
         await asyncio.sleep(0)
     request.answered(201)
 

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from time import time_ns
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context, trace
 from opentelemetry.util.types import AttributeValue
@@ -19,7 +18,7 @@ from .attributes import Tally, of_counts, of_error, sums, tally_of
 from .guard import harmless
 from .late import MANY, Writer
 from .metrics import Total
-from .spans import context_within
+from .spans import LateSpan, context_within
 
 if TYPE_CHECKING:
     from .requests import Request
@@ -31,7 +30,7 @@ current: ContextVar[Batch | None] = ContextVar("quartile_async batch", default=N
 _making = threading.RLock()
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True)
 class BatchTelemetry:
     """What the batches of one upload share.
 
@@ -39,7 +38,7 @@ class BatchTelemetry:
         name: of their spans.
         parent: the context with the upload's span.
         labels: of the upload; attributes of all its spans and metrics.
-        counted: of the batch that ended last; the upload is told of the same results, most often at once.
+        told: of the batch that had results last; the upload is told of the same, most often at once.
     """
 
     tracer: trace.Tracer
@@ -49,33 +48,15 @@ class BatchTelemetry:
     labels: dict[str, AttributeValue]
     active: Total
     polls: Total
-    counted: list[Tally]
+    told: Tally | None = None
 
 
-class Batch:
+class Batch(LateSpan):
     """A batch, as `BatchTrace`. Its task has nothing else to do, but for further batches of the same upload.
 
     Attributes:
         here: the context that is current in its task, if nobody has put another over it; None once it has ended.
     """
-
-    # Many wait to be written: little is kept of each.
-    __slots__ = (
-        "_batch_id",
-        "_counts",
-        "_error",
-        "_items",
-        "_left",
-        "_requests",
-        "_resent",
-        "_resumed",
-        "_since",
-        "_span",
-        "_status",
-        "_telemetry",
-        "_until",
-        "here",
-    )
 
     def __init__(self, telemetry: BatchTelemetry, items: int, *, resumed: bool) -> None:
         self._telemetry = telemetry
@@ -89,6 +70,12 @@ class Batch:
         self._resent = self._left = False
         self._error: Exception | None = None
         self._until: int | None = None
+        telemetry.active.value += 1
+        telemetry.writer.begun(self)
+        self.here: context.Context | None = context_within(self, telemetry.parent)
+        current.set(self)
+        context.attach(self.here)
+        self._since = time_ns()
 
     @property
     def polls(self) -> Total:
@@ -100,16 +87,6 @@ class Batch:
         """The SDK's own; INVALID_SPAN where it fails to make one. Safe in any thread."""
         return self._made({})
 
-    def __enter__(self) -> Self:
-        telemetry = self._telemetry
-        telemetry.active.value += 1
-        telemetry.writer.begun(self)
-        self._since = time_ns()
-        self.here: context.Context | None = context_within(self, telemetry.parent)
-        current.set(self)
-        context.attach(self.here)
-        return self
-
     def requested(self, request: Request) -> None:
         """One of its requests has ended."""
         self._requests.append(request)
@@ -120,20 +97,16 @@ class Batch:
 
     def results(self, results: Sequence[ItemResult[Any]], status: str | None = None, *, replayed: bool = False) -> None:
         told = tally_of(results, replayed=replayed)
-        self._telemetry.counted[:] = [told]
+        self._telemetry.told = told
         self._counts = sums(self._counts, told.counts)
         self._status = status or self._status
 
     def failed(self, error: Exception) -> None:
         self._error = error
 
-    def known_as(self, batch_id: str | None, *, resent: bool) -> None:
+    def ended(self, batch_id: str | None, *, resent: bool, error: BaseException | None = None) -> None:
         self._batch_id = batch_id
         self._resent = resent
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
         self._telemetry.active.value -= 1
         if error is not None:
             self._ended_by(error)
@@ -200,6 +173,6 @@ class Batch:
 
     def _write_requests(self, span: trace.Span) -> None:
         requests, self._requests = self._requests, []
-        parent = trace.set_span_in_context(span, self._telemetry.parent)
+        parent = context_within(span, self._telemetry.parent)
         for request in requests:
             request.write(parent)

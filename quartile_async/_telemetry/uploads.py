@@ -11,7 +11,7 @@ from opentelemetry.util.types import AttributeValue
 
 from .._results import ItemResult, Outcome
 from .._traces import EndedBy
-from .attributes import address, of_counts, of_error, sums, tally
+from .attributes import address, of_counts, of_error, tally
 from .batches import Batch, BatchTelemetry, current
 from .guard import harmless
 from .late import Writer
@@ -33,7 +33,6 @@ class Upload:
         self._server = server
         self._writer = Writer()
         self._span: trace.Span = trace.INVALID_SPAN
-        self._counts: Mapping[str, int] = {}
         self._totals: dict[str, Total] = {}
         self._replayed = 0
 
@@ -48,7 +47,6 @@ class Upload:
             parent=context.get_current(),
             labels=self._labels,
             active=instruments.active_batches.open(self._labels),
-            counted=[],
             polls=instruments.polls.open(self._labels),
         )
         return self
@@ -63,10 +61,12 @@ class Upload:
         return Batch(self._batches, items, resumed=resumed)
 
     def results(self, results: Sequence[ItemResult[Any]]) -> None:
-        counted = self._batches.counted
-        told = counted.pop() if counted and counted[-1].results is results else tally(results)
+        told, self._batches.told = self._batches.told, None
+        if told is None or told.results is not results:
+            told = tally(results)
         self._count(told.fresh)
-        self._replayed += len(results) - sum(told.fresh.values())
+        if told.fresh is not told.counts:
+            self._replayed += len(results) - sum(told.fresh.values())
 
     @harmless
     def ended(self, by: EndedBy, *, read: int, batches: int, error: Exception | None) -> None:
@@ -98,8 +98,12 @@ class Upload:
     def _end(self) -> None:
         self._span.end()
 
+    @property
+    def _counts(self) -> dict[str, int]:
+        """By outcome, without those that a journal has replayed."""
+        return {outcome: total.value for outcome, total in self._totals.items()}
+
     def _count(self, counts: Mapping[str, int]) -> None:
-        self._counts = sums(self._counts, counts)
         for outcome, count in counts.items():
             if (total := self._totals.get(outcome)) is None:
                 total = self._instruments.items.open(self._labels | {"quartile.outcome": outcome})
