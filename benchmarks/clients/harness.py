@@ -2,8 +2,8 @@
 
 Measured from the start of the event loop to its end: time on the clock, and CPU time (user and system, with
 all threads). The imports are done before, and the garbage collector has just gone over what they have made: else it
-would be chance whether it does so in so short a run, and it takes as long as some thousand items. Peak memory is that of
-the whole process.
+would be chance whether it does so in so short a run, and it takes as long as some thousand items. Peak memory is that
+of the whole process.
 """
 
 from __future__ import annotations
