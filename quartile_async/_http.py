@@ -62,12 +62,9 @@ class Http:
         self._ssl: ssl.SSLContext | bool = True if ssl_context is None else ssl_context
         self._proxy = proxy_for(self.base_url) if trust_env else None
         self._session: aiohttp.ClientSession | None = None
+        self.watched = True
+        """Whether an instrumentation of aiohttp sees the requests; or might, before the first of them."""
         self._closed = False
-
-    @property
-    def watched(self) -> bool:
-        """Whether an instrumentation of aiohttp sees the requests, or might, where no connection was opened yet."""
-        return self._session is None or bool(self._session.trace_configs)
 
     async def exchange(
         self,
@@ -126,6 +123,7 @@ class Http:
                 timeout=self._timeout,
                 proxy=self._proxy,
             )
+            self.watched = bool(self._session.trace_configs)
         return self._session
 
 

@@ -349,7 +349,7 @@ class Transport:
         """An exchange, followed by a tracer where there is one."""
         if (tracer := _tracing.active) is None:
             return await exchange
-        trace = tracer.request(method, self.base_url, path, route, resends, watched=self._http.watched)
+        trace = tracer.request(method, self._http.base_url, path, route, resends, watched=self._http.watched)
         try:
             answer = await exchange
         except BaseException as error:

@@ -13,6 +13,7 @@ It needs the extra `opentelemetry`. Names of spans, attributes and metrics stand
 
 from __future__ import annotations
 
+import asyncio
 import weakref
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -21,13 +22,13 @@ from opentelemetry import metrics, trace
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]  # mypy does not look in
 
 from . import __version__, _tracing
-from ._telemetry.attributes import place_of
+from ._telemetry.batches import current
 from ._telemetry.guard import harmless
 from ._telemetry.metrics import SCHEMA, Instruments
-from ._telemetry.requests import Request, RequestTelemetry
+from ._telemetry.requests import LoneRequest, Request, RequestTelemetry
 from ._telemetry.uploads import Upload
 from ._telemetry.waits import Waiting
-from ._traces import Wait
+from ._traces import RequestTrace, Wait
 
 __all__ = ["QuartileInstrumentor"]
 
@@ -59,15 +60,19 @@ class _Telemetry:
     """The tracer and the instruments, as `Tracer`."""
 
     def __init__(self, tracers: trace.TracerProvider | None, instruments: Instruments) -> None:
-        self._tracer = trace.get_tracer("quartile_async", __version__, tracers, SCHEMA)
+        tracer = trace.get_tracer("quartile_async", __version__, tracers, SCHEMA)
         self._instruments = instruments
-        self._requests = RequestTelemetry(self._tracer, instruments)
+        self._requests = RequestTelemetry(tracer, instruments)
 
     def upload(self, labels: Mapping[str, object], server: str) -> Upload:
-        return Upload(self._tracer, self._instruments, labels, server)
+        return Upload(self._requests, labels, server)
 
-    def request(self, method: str, server: str, path: str, route: str, resends: int, *, watched: bool) -> Request:
-        return Request(self._requests, place_of(method, server, route), path, resends, watched=watched)
+    def request(self, method: str, server: str, path: str, route: str, resends: int, *, watched: bool) -> RequestTrace:
+        request, batch = Request(method, server, path, route, resends), current.get()
+        if batch is not None and batch.task is asyncio.current_task() and not watched:
+            batch.requests.append(request)
+            return request
+        return LoneRequest(self._requests, {} if batch is None else batch.labels, request, silent=watched)
 
     def waiting(self, what: Wait) -> Waiting:
         return Waiting(what)

@@ -356,7 +356,7 @@ def exported(telemetry: Telemetry, name: str) -> ReadableSpan:
     return span
 
 
-def begun_request(path: str) -> RequestTrace:
+async def begun_request(path: str) -> RequestTrace:
     """A request whose answer is still to come."""
     assert _tracing.active is not None
     return _tracing.active.request("POST", "http://127.0.0.1", path, path, 0, watched=False)
@@ -377,7 +377,7 @@ async def test_while_a_batch_goes_on_its_requests_are_written(
     assert within == {exported(telemetry, "batch ").get_span_context().span_id}
 
 
-@pytest.mark.parametrize(("delay", "many"), [(0.01, 10_000), (3600.0, 2 * 3)])
+@pytest.mark.parametrize(("delay", "many"), [(0.01, 10_000), (3600.0, 2)])
 async def test_batches_that_have_ended_are_written_soon_or_once_they_are_many(
     telemetry: Telemetry, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, delay: float, many: int
 ) -> None:
@@ -470,9 +470,8 @@ async def test_a_request_for_a_token_that_outlasts_its_batch_is_within_it_all_th
     assert _tracing.active is not None
     with _tracing.active.upload({"resource": "process/masterlist"}, "http://127.0.0.1") as upload:
         batch = upload.batch(1, resumed=False)
-        request = begun_request("/auth/v2/login")
+        request = await asyncio.create_task(begun_request("/auth/v2/login"))
         batch.ended(None, resent=False)
-        await asyncio.sleep(0)
     request.answered(201)
 
     login = exported(telemetry, "POST ")

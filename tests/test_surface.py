@@ -262,8 +262,9 @@ DASK_FLOORS = [
 
 TELEMETRY_FLOORS = [
     {"attributes", "guard", "late", "metrics", "spans"},
+    {"requests"},
     {"batches"},
-    {"requests", "uploads", "waits"},
+    {"uploads", "waits"},
 ]
 
 

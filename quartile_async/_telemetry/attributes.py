@@ -13,6 +13,7 @@ from .._errors import APIError, TransportError
 from .._results import ItemResult, Outcome
 
 OUTCOMES = tuple((outcome, outcome.value) for outcome in Outcome)
+NAMES = {outcome.value: f"quartile.items.{outcome.value}" for outcome in Outcome}
 SUCCEEDED = Outcome.SUCCEEDED
 
 
@@ -21,14 +22,10 @@ class Place(NamedTuple):
 
     Attributes:
         name: of their spans.
-        server: the base URL.
-        asks: they ask for a batch.
         attributes: the same for all of them.
     """
 
     name: str
-    server: str
-    asks: bool
     attributes: dict[str, AttributeValue]
 
 
@@ -36,7 +33,7 @@ class Place(NamedTuple):
 def place_of(method: str, server: str, route: str) -> Place:
     template = urlsplit(server).path + route
     attributes: dict[str, AttributeValue] = {"http.request.method": method, "url.template": template}
-    return Place(f"{method} {template}", server, method == "GET", attributes | address(server))
+    return Place(f"{method} {template}", attributes | address(server))
 
 
 def address(server: str) -> dict[str, AttributeValue]:
@@ -90,7 +87,7 @@ def tally_of(results: Sequence[ItemResult[Any]], *, replayed: bool) -> Tally:
 
 
 def of_counts(counts: Mapping[str, int]) -> dict[str, AttributeValue]:
-    return {f"quartile.items.{outcome}": count for outcome, count in counts.items() if count}
+    return {NAMES[outcome]: count for outcome, count in counts.items() if count}
 
 
 def of_error(error: BaseException) -> dict[str, AttributeValue]:

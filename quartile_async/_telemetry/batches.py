@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from time import time_ns
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from opentelemetry import context, trace
 from opentelemetry.util.types import AttributeValue
@@ -16,12 +17,10 @@ from .._api import FINISHED
 from .._results import ItemResult, Outcome
 from .attributes import Tally, of_counts, of_error, sums, tally_of
 from .guard import harmless
-from .late import MANY, Writer
+from .late import Writer
 from .metrics import Total
+from .requests import Request, RequestTelemetry
 from .spans import LateSpan, context_within
-
-if TYPE_CHECKING:
-    from .requests import Request
 
 current: ContextVar[Batch | None] = ContextVar("quartile_async batch", default=None)
 """The batch that is under way in this task."""
@@ -41,7 +40,7 @@ class BatchTelemetry:
         told: of the batch that had results last; the upload is told of the same, most often at once.
     """
 
-    tracer: trace.Tracer
+    requests: RequestTelemetry
     writer: Writer
     name: str
     parent: context.Context
@@ -55,45 +54,39 @@ class Batch(LateSpan):
     """A batch, as `BatchTrace`. Its task has nothing else to do, but for further batches of the same upload.
 
     Attributes:
-        here: the context that is current in its task, if nobody has put another over it; None once it has ended.
+        task: its own; None once it has ended.
+        requests: those that are still to be written.
     """
 
+    _span: trace.Span | None = None
+    _status: str | None = None
+    _batch_id: str | None = None
+    _resent = _left = False
+    _error: Exception | None = None
+    _until: int | None = None
+
     def __init__(self, telemetry: BatchTelemetry, items: int, *, resumed: bool) -> None:
+        self.task = asyncio.current_task()
+        self.requests: list[Request] = []
         self._telemetry = telemetry
         self._items = items
         self._resumed = resumed
-        self._requests: list[Request] = []
-        self._span: trace.Span | None = None
         self._counts: Mapping[str, int] = {}
-        self._status: str | None = None
-        self._batch_id: str | None = None
-        self._resent = self._left = False
-        self._error: Exception | None = None
-        self._until: int | None = None
         telemetry.active.value += 1
         telemetry.writer.begun(self)
-        self.here: context.Context | None = context_within(self, telemetry.parent)
         current.set(self)
-        context.attach(self.here)
+        context.attach(context_within(self, telemetry.parent))
         self._since = time_ns()
 
     @property
-    def polls(self) -> Total:
-        """Where its polls are counted."""
-        return self._telemetry.polls
+    def labels(self) -> Mapping[str, AttributeValue]:
+        """Of its upload."""
+        return self._telemetry.labels
 
     @property
     def span(self) -> trace.Span:
         """The SDK's own; INVALID_SPAN where it fails to make one. Safe in any thread."""
         return self._made({})
-
-    def requested(self, request: Request) -> None:
-        """One of its requests has ended."""
-        self._requests.append(request)
-        if len(self._requests) >= MANY:
-            self._write_requests(self.span)
-        else:
-            self._telemetry.writer.soon()
 
     def results(self, results: Sequence[ItemResult[Any]], status: str | None = None, *, replayed: bool = False) -> None:
         told = tally_of(results, replayed=replayed)
@@ -111,8 +104,8 @@ class Batch(LateSpan):
         if error is not None:
             self._ended_by(error)
         self._until = time_ns()
-        self.here = None  # which holds it; a request for a token may outlast it, and is written by itself
-        self._telemetry.writer.ended(self, 1 + len(self._requests))
+        self.task = None  # which holds it by its context
+        self._telemetry.writer.ended(self, 1 + len(self.requests))
 
     def _ended_by(self, error: BaseException) -> None:
         if isinstance(error, Exception):
@@ -126,14 +119,14 @@ class Batch(LateSpan):
     def write(self) -> None:
         """Writes the requests that have ended, and where the batch has ended, its span."""
         if self._until is None:
-            if self._requests:
+            if any(request.has_ended for request in self.requests):
                 self._write_requests(self.span)
             return
         found = self._found()
-        if self._span is None:
+        with _making:
+            is_made = self._span is not None
             span = self._made(found)
-        else:
-            span = self._span
+        if is_made:
             span.set_attributes(found)
         if self._error is not None:
             span.set_status(trace.StatusCode.ERROR)
@@ -153,7 +146,7 @@ class Batch(LateSpan):
         attributes: dict[str, AttributeValue] = {**telemetry.labels, "quartile.items": self._items, **further}
         if self._resumed:
             attributes["quartile.batch.resumed"] = True
-        self._span = telemetry.tracer.start_span(
+        self._span = telemetry.requests.tracer.start_span(
             telemetry.name, telemetry.parent, attributes=attributes, start_time=self._since
         )
 
@@ -172,7 +165,12 @@ class Batch(LateSpan):
         return found
 
     def _write_requests(self, span: trace.Span) -> None:
-        requests, self._requests = self._requests, []
+        ended, self.requests = self.requests, []
+        if self._until is None:
+            self.requests = [request for request in ended if not request.has_ended]
+            ended = [request for request in ended if request.has_ended]
         parent = context_within(span, self._telemetry.parent)
-        for request in requests:
-            request.write(parent)
+        for request in ended:
+            if request.method == "GET":  # each asks for a batch
+                self._telemetry.polls.value += 1
+            request.write(self._telemetry.requests, parent)

@@ -37,37 +37,38 @@ class Writer:
         self._under_way: dict[Writable, None] = {}
         self._ended: list[Writable] = []
         self._spans = 0
+        self._closed = False
 
     def begun(self, writable: Writable) -> None:
         self._under_way[writable] = None
+        if self._timer is None:
+            self._timer = self._loop.call_later(DELAY, self._write)
 
     def ended(self, writable: Writable, spans: int) -> None:
-        """There is no more to come of it; so many spans are still to be written."""
+        """There is no more to come of it; so many spans are still to be written.
+
+        What ends after `close` is a coroutine that was left, and is thrown away.
+        """
         self._under_way.pop(writable, None)
         self._ended.append(writable)
         self._spans += spans
-        if self._spans >= MANY:
+        if self._spans >= MANY or self._closed:
             self._write_ended()
-        else:
-            self.soon()
 
-    def soon(self) -> None:
-        """There is something to write."""
-        if self._timer is not None:
-            return
-        if self._loop.is_closed():  # and a coroutine that was left there is thrown away
-            self.write()
-        else:
-            self._timer = self._loop.call_later(DELAY, self.write)
+    def close(self) -> None:
+        """Writes all that there is; what ends later is written at once."""
+        self._closed = True
+        self._write()
 
-    def write(self) -> None:
-        """Writes all that there is."""
+    def _write(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         self._write_ended()
         for writable in list(self._under_way):
             writable.write()
+        if self._under_way and not self._closed:
+            self._timer = self._loop.call_later(DELAY, self._write)
 
     def _write_ended(self) -> None:
         ended, self._ended, self._spans = self._ended, [], 0

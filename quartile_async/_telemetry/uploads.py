@@ -15,17 +15,16 @@ from .attributes import address, of_counts, of_error, tally
 from .batches import Batch, BatchTelemetry, current
 from .guard import harmless
 from .late import Writer
-from .metrics import Instruments, Total
+from .metrics import Total
+from .requests import RequestTelemetry
 
 
 class Upload:
     """An upload, as `UploadTrace`. It runs in a task of its own: what is made current there need not be put back."""
 
-    def __init__(
-        self, tracer: trace.Tracer, instruments: Instruments, labels: Mapping[str, object], server: str
-    ) -> None:
-        self._tracer = tracer
-        self._instruments = instruments
+    def __init__(self, requests: RequestTelemetry, labels: Mapping[str, object], server: str) -> None:
+        self._requests = requests
+        self._instruments = requests.instruments
         self._resource = labels["resource"]
         self._labels: dict[str, AttributeValue] = {
             f"quartile.{name}": str(value) for name, value in labels.items() if value is not None
@@ -41,7 +40,7 @@ class Upload:
         current.set(None)  # in place of a batch within which a function of the user's has begun it
         instruments = self._instruments
         self._batches = BatchTelemetry(
-            tracer=self._tracer,
+            requests=self._requests,
             writer=self._writer,
             name=f"batch {self._resource}",
             parent=context.get_current(),
@@ -54,7 +53,7 @@ class Upload:
     @harmless
     def _begin(self) -> None:
         attributes: dict[str, AttributeValue] = {**self._labels, **address(self._server)}
-        self._span = self._tracer.start_span(f"upload {self._resource}", attributes=attributes)
+        self._span = self._requests.tracer.start_span(f"upload {self._resource}", attributes=attributes)
         context.attach(trace.set_span_in_context(self._span))
 
     def batch(self, items: int, *, resumed: bool) -> Batch:
@@ -84,7 +83,7 @@ class Upload:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._writer.write()
+        self._writer.close()
         self._close()
         self._end()
 

@@ -64,22 +64,26 @@ class Crowd:
         self._folder = folder
 
     async def start(self, *names: int, batches: int = BATCHES) -> list[Process]:
-        """They begin together, once all are ready: importing takes longer than some of them live."""
-        processes = [await self._made_ready(name, batches) for name in names]
-        for process in processes:
-            assert process.stdout is not None
-            assert await process.stdout.readline() == b"ready\n"
+        """They begin together, once all are ready."""
+        processes = await asyncio.gather(*(self.made_ready(name, batches) for name in names))
+        self.go(*processes)
+        return processes
+
+    def go(self, *processes: Process) -> None:
         for process in processes:
             assert process.stdin is not None
             process.stdin.write(b"go\n")
-        return processes
 
-    async def _made_ready(self, name: int, batches: int) -> Process:
+    async def made_ready(self, name: int, batches: int) -> Process:
+        """One that waits for `go`: importing takes longer than some of them live."""
         emulator = self.emulator
         secrets = (emulator.url, emulator.subscription_key, emulator.access_token, self.redis.url)
         arguments = (*secrets, str(name), str(self._folder / f"{name}.jsonl"), str(batches))
         pipes = {"stdin": asyncio.subprocess.PIPE, "stdout": asyncio.subprocess.PIPE}
-        return await asyncio.create_subprocess_exec(sys.executable, "-c", WORKER, *arguments, **pipes)
+        process = await asyncio.create_subprocess_exec(sys.executable, "-c", WORKER, *arguments, **pipes)
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"ready\n"
+        return process
 
     def check(self, name: int, batches: int = BATCHES) -> None:
         """Its last run has given each item one result."""
@@ -158,9 +162,10 @@ async def ended(processes: Sequence[Process]) -> list[int]:
 
 async def test_eight_processes_stay_within_rate_and_limit_and_one_that_comes_late_is_not_starved(crowd: Crowd) -> None:
     async with watched(crowd) as watch:
+        late = await crowd.made_ready(7, batches=1)
         processes = await crowd.start(*range(7))
         await until_requests(crowd, 60)
-        (late,) = await crowd.start(7, batches=1)
+        crowd.go(late)
         assert await late.wait() == 0
         assert any(process.returncode is None for process in processes), "a small upload is through before huge ones"
         assert await ended(processes) == [0] * 7
