@@ -247,6 +247,7 @@ async def test_a_token_that_has_ended_is_replaced_before_anything_goes_out(clock
         assert all(record.status != 401 for record in emulator.requests)
 
 
+@pytest.mark.slow
 async def test_tokens_that_are_announced_for_two_seconds_are_used_and_replaced_in_time() -> None:
     async with Emulator(processing=0.01, token_lifetime=2.0) as emulator:
         async with client_for(emulator, auth=login_of(emulator), linger=0.01) as client:

@@ -254,6 +254,7 @@ def test_tokens_of_one_server_are_sent_to_no_other(home: Home) -> None:
     assert home.run("check", "--base-url", f"{home.emulator.url}/").returncode == 0
 
 
+@pytest.mark.slow
 def test_logout_removes_the_tokens_of_this_account_and_no_other(home: Home) -> None:
     home.write_profiles("[acme]\n")
     home.log_in()

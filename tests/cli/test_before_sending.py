@@ -164,6 +164,7 @@ def test_ctrl_c_once_submits_no_more_and_collects_what_is_in_flight(
     assert int(succeeded[1]) == len(quartile_emulator.applied) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.quartile_emulator(processing=0.2)
 def test_a_throttled_upload_says_for_how_long(tmp_path: Path, quartile_emulator: ThreadedEmulator) -> None:
     quartile_emulator.add(Fault(on="submit", after=2, status=429, headers={"Retry-After": "2"}))

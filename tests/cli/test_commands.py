@@ -204,6 +204,7 @@ def test_an_error_that_stops_the_upload_exits_3_and_the_rest_is_in_the_results(
     assert len(read_csv(results)) == 300
 
 
+@pytest.mark.slow
 def test_a_server_that_is_not_there_exits_3(tmp_path: Path, emulator: ThreadedEmulator) -> None:
     nobody = "http://127.0.0.1:9"
 

@@ -119,6 +119,7 @@ def test_the_part_of_parquet_results_is_not_the_input(tmp_path: Path, quartile_e
     assert path.read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.quartile_emulator(processing=0.0)
 def test_a_row_that_was_refused_is_refused_again_until_it_is_mended(
     tmp_path: Path, quartile_emulator: ThreadedEmulator

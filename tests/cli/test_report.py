@@ -563,6 +563,7 @@ def test_tables_have_headers_with_scope_and_headings_follow_one_another(opened: 
     assert page.execute_script("return document.querySelectorAll('.scroll:not([tabindex])').length") == 0
 
 
+@pytest.mark.slow
 @pytest.mark.quartile_emulator(processing=0.3, fail_share=0.005, seed=3)
 def test_the_report_of_an_upload_says_what_its_summary_says(
     chrome: Chrome, tmp_path: Path, quartile_emulator: ThreadedEmulator

@@ -81,6 +81,7 @@ def until_done(upload: DaskUpload, items: int) -> Iterator[PartItemResult]:
             return
 
 
+@pytest.mark.slow
 def test_each_item_of_a_long_file_has_one_result_with_its_part_and_place(opened: Open, tmp_path: Path) -> None:
     upload = opened(catalogue(tmp_path / "c.csv", 2_500))
 
@@ -139,6 +140,7 @@ def test_each_account_goes_with_its_own_credentials(opened: Open, tmp_path: Path
         opened(files)
 
 
+@pytest.mark.slow
 def test_keys_of_several_parts_reach_the_server_in_the_order_of_the_input(
     opened: Open, tmp_path: Path, emulator: ThreadedEmulator, slowly: None
 ) -> None:

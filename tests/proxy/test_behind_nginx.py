@@ -121,6 +121,7 @@ LIMIT = "limit_req_zone $binary_remote_addr zone=clients:1m rate=50r/s; limit_re
 NAMED = "location @limited { add_header Retry-After 1 always; return 429; }"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("count", "burst", "server"),
     [
