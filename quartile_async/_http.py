@@ -62,7 +62,7 @@ class Http:
         self._ssl: ssl.SSLContext | bool = True if ssl_context is None else ssl_context
         self._proxy = proxy_for(self.base_url) if trust_env else None
         self._session: aiohttp.ClientSession | None = None
-        self.watched = True
+        self.watched: bool = True
         """Whether an instrumentation of aiohttp sees the requests; or might, before the first of them."""
         self._closed = False
 

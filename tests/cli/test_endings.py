@@ -66,6 +66,7 @@ def test_results_are_in_the_file_as_soon_as_they_are_known(tmp_path: Path, quart
     process.communicate()
 
 
+@pytest.mark.slow
 @pytest.mark.quartile_emulator(processing=0.0)
 def test_a_first_try_behind_what_is_under_way_is_refused_and_does_not_hang(
     tmp_path: Path, quartile_emulator: ThreadedEmulator
@@ -186,6 +187,7 @@ def test_yes_is_an_answer_too(tmp_path: Path, quartile_emulator: ThreadedEmulato
     assert "3 succeeded" in rest_of(shown)
 
 
+@pytest.mark.slow
 @pytest.mark.quartile_emulator(processing=0.0)
 def test_the_question_knows_what_was_uploaded_already(tmp_path: Path, quartile_emulator: ThreadedEmulator) -> None:
     path = catalogue(tmp_path / "c.csv", 30)

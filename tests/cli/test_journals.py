@@ -187,6 +187,7 @@ def test_tomorrows_file_of_the_same_name_is_uploaded_and_the_old_journal_kept(
     assert str(aside) in done.stderr
 
 
+@pytest.mark.slow
 def test_an_unfinished_journal_whose_file_has_changed_is_an_error_that_names_both_ways_out(
     tmp_path: Path, emulator: ThreadedEmulator
 ) -> None:

@@ -423,6 +423,7 @@ async def test_a_restart_in_the_middle_loses_nothing_and_sends_nothing_twice(
     assert emulator.items_received == 8_000
 
 
+@pytest.mark.slow
 async def test_a_redis_that_stands_still_for_longer_than_the_lease_holds_up_the_upload_and_no_more(
     own_server: RedisServer, emulator: Emulator, client: QuartileClient
 ) -> None:
@@ -520,6 +521,7 @@ async def test_a_journal_that_has_more_records_than_were_written_is_not_written_
     await journal.close(finished=False)
 
 
+@pytest.mark.slow
 async def test_leaving_an_upload_does_not_wait_for_a_redis_that_is_away(
     own_server: RedisServer, emulator: Emulator, client: QuartileClient, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -411,6 +411,7 @@ async def test_a_redis_that_is_restarted_costs_nothing_but_time(own_server: Redi
         assert max(in_any([each.time for each in emulator.requests], 1.0)) <= 180
 
 
+@pytest.mark.slow
 async def test_a_redis_that_loses_all_at_a_restart_still_lets_no_more_through() -> None:
     with RedisServer(keeps=False) as own_server:
         async with Emulator(processing=0.05) as emulator, AsyncExitStack() as stack:
@@ -461,6 +462,7 @@ async def test_a_quota_that_is_new_is_of_use_at_once(server: RedisServer, monkey
     await shares.aclose()
 
 
+@pytest.mark.slow
 async def test_a_redis_that_does_not_move_for_a_while_costs_nothing_but_time(own_server: RedisServer) -> None:
     async with Emulator(processing=0.05) as emulator:
         quota = RedisQuota(own_server.url, rate="150/second", max_in_flight=6)
@@ -594,6 +596,7 @@ async def test_time_in_which_nothing_is_tried_is_not_counted(
     await link.aclose()
 
 
+@pytest.mark.slow
 async def test_until_all_are_back_that_went_on_without_redis_nobody_has_the_whole(shares: Shares) -> None:
     settings: dict[str, Any] = {"when_unreachable": "share", "processes": 2, "rate": "100/second"}
     back, other = shares.of(**settings), shares.of(**settings)

@@ -236,6 +236,7 @@ async def test_a_pause_longer_than_max_pause_stops_the_upload_and_is_named(
     assert "UTC" in str(caught.value)
 
 
+@pytest.mark.slow
 async def test_a_server_that_has_too_much_to_do_is_asked_for_less_and_then_for_more_again() -> None:
     emulator = emulator_with(processing=2.0)
     emulator.add(
@@ -338,6 +339,7 @@ async def test_a_night_with_a_flaky_gateway_short_tokens_and_a_rate_limit_loses_
     assert refused <= 0.15 * len(http.seen)
 
 
+@pytest.mark.slow
 async def test_nearly_everything_failing_does_not_multiply_the_load(monkeypatch: pytest.MonkeyPatch) -> None:
     async def submits_a_second() -> float:
         emulator, before = emulator_with(processing=1.0), now()

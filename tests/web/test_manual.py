@@ -88,6 +88,7 @@ def test_the_settings_of_the_manual_work(quartile_emulator: ThreadedEmulator, tm
     assert quartile_emulator.requests
 
 
+@pytest.mark.slow
 @pytest.mark.quartile_emulator(processing=1.0)
 def test_the_page_of_the_manual_shows_an_upload_as_it_goes(quartile_emulator: ThreadedEmulator, tmp_path: Path) -> None:
     with (

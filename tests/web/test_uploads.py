@@ -177,6 +177,7 @@ def test_as_many_as_may_be_are_taken_and_the_next_is_told_when_to_come_back(
     assert again.status_code == 202, "it is there already"
 
 
+@pytest.mark.slow
 @pytest.mark.quartile_emulator(processing=0.4)
 def test_a_stopped_upload_finishes_what_is_in_flight_and_accounts_for_the_rest_and_can_be_gone_on_with(
     quartile_emulator: ThreadedEmulator, serve: Serve, folder: Path
