@@ -164,6 +164,7 @@ def test_upload_check_and_batch_use_the_stored_login_and_log_in_no_more(home: Ho
     assert not home.emulator.refreshes
 
 
+@pytest.mark.slow
 def test_the_stored_refresh_token_is_replaced_by_each_run_that_uses_it(home: Home) -> None:
     home.log_in()
     seen = [home.tokens()]
@@ -180,6 +181,7 @@ def test_the_stored_refresh_token_is_replaced_by_each_run_that_uses_it(home: Hom
     assert home.emulator.logins == {home.emulator.username: 1}
 
 
+@pytest.mark.slow
 def test_a_login_that_is_refused_leaves_the_old_tokens(home: Home) -> None:
     home.log_in()
     before = home.tokens()
@@ -217,6 +219,7 @@ def test_where_the_refresh_token_has_ended_one_is_told_to_log_in_again(home: Hom
     assert "refresh_token" not in done.stderr
 
 
+@pytest.mark.slow
 def test_credentials_of_the_environment_come_before_the_stored_login(home: Home) -> None:
     home.log_in(username=OTHER, password=OTHER_PASSWORD)
     login = {"QUARTILE_USERNAME": home.emulator.username, "QUARTILE_PASSWORD": home.emulator.password}
@@ -240,6 +243,7 @@ def test_a_user_name_without_password_in_the_environment_does_not_get_anothers_l
     assert "another user's" in other.stderr
 
 
+@pytest.mark.slow
 def test_tokens_of_one_server_are_sent_to_no_other(home: Home) -> None:
     home.log_in()
     with ThreadedEmulator() as elsewhere:
@@ -280,6 +284,7 @@ def two_profiles(home: Home) -> None:
     del home.environment["QUARTILE_BASE_URL"], home.environment["QUARTILE_SUBSCRIPTION_KEY"]
 
 
+@pytest.mark.slow
 @pytest.mark.quartile_emulator(processing=0.0)
 def test_two_profiles_keep_their_logins_journals_and_settings_apart(home: Home) -> None:
     two_profiles(home)
@@ -515,6 +520,7 @@ main()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [["check"], ["upload", "c.csv"]])
 def test_a_fault_of_the_program_ends_with_what_to_do_and_without_a_traceback(home: Home, command: list[str]) -> None:
     catalogue(home.path / "c.csv", 3)

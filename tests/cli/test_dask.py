@@ -429,6 +429,7 @@ def test_without_the_extra_it_says_what_to_install(tmp_path: Path, library: str)
     assert "pip install 'quartile-async[dask]'" in done.stderr
 
 
+@pytest.mark.slow
 def test_help_and_an_upload_without_dask_load_neither_dask_nor_redis(
     tmp_path: Path, emulator: ThreadedEmulator
 ) -> None:

@@ -93,6 +93,7 @@ def test_a_first_try_that_has_all_items_says_nothing_of_a_rest(
     assert "10 succeeded" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.quartile_emulator(processing=0.0)
 def test_a_pattern_does_not_mean_what_is_written_nor_results_nor_journals(
     tmp_path: Path, quartile_emulator: ThreadedEmulator
@@ -149,6 +150,7 @@ def test_a_row_that_was_refused_is_refused_again_until_it_is_mended(
         assert quartile_emulator.applied == before
 
 
+@pytest.mark.slow
 @pytest.mark.quartile_emulator(processing=0.0)
 def test_percent_of_a_workbook_stays_percent_in_json_lines(tmp_path: Path, quartile_emulator: ThreadedEmulator) -> None:
     book = openpyxl.Workbook()

@@ -248,6 +248,7 @@ def test_no_journal_goes_with_nothing_that_needs_one(
     assert received(emulator) == 0
 
 
+@pytest.mark.slow
 def test_each_account_has_a_journal_of_its_own(tmp_path: Path, emulator: ThreadedEmulator) -> None:
     path = catalogue(tmp_path / "c.csv", 10)
 
@@ -274,6 +275,7 @@ def test_a_journal_that_another_upload_is_using_is_left_alone_even_by_restart(
     assert [name for name in names_in(tmp_path) if name.endswith("journal")] == ["c.csv.journal"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"asin,countryCode\nB0,US\n" * 100, b"SQLite format 3\0" + bytes(5_000)])
 def test_what_is_not_a_journal_is_left_as_it_is_unless_it_is_set_aside(
     content: bytes, tmp_path: Path, emulator: ThreadedEmulator
@@ -345,6 +347,7 @@ def piped(text: str, *arguments: str | Path, emulator: ThreadedEmulator) -> subp
     )
 
 
+@pytest.mark.slow
 def test_a_pipe_has_no_journal_unless_one_is_named(
     tmp_path: Path, emulator: ThreadedEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -124,6 +124,7 @@ def test_credentials_that_do_not_work_exit_3_with_what_to_do(
     assert not any(secret in done.stderr for secret in changes.values())
 
 
+@pytest.mark.slow
 def test_an_address_at_which_nobody_answers_exits_3() -> None:
     done = run(
         "check",
