@@ -15,7 +15,11 @@ def own_command(invoked_as: str) -> str:
     if name == "__main__.py":
         return f"{shlex.quote(sys.executable)} -m quartile_async"
     found = shutil.which(name)
-    return name if found and Path(found).samefile(invoked_as) else shlex.quote(invoked_as)
+    if found is None:
+        return shlex.quote(invoked_as)
+    # It may name no file: on Windows it lacks the suffix, and a program of one's own may say what it likes.
+    invoked = Path(invoked_as)
+    return name if not invoked.exists() or invoked.samefile(found) else shlex.quote(invoked_as)
 
 
 def same_command() -> str:

@@ -374,6 +374,8 @@ def test_the_demo_names_the_command_by_words_that_can_be_pasted(
     assert own_command(str(program)) == f"'{program}'"
     monkeypatch.setenv("PATH", str(folder))
     assert own_command(str(program)) == "quartile-async"
+    assert own_command("quartile-async") == "quartile-async", "which names no file here"
+    assert own_command(str(program.parent.parent / "gone" / "quartile-async")) == "quartile-async"
     assert own_command("/any/quartile_async/__main__.py") == f"{sys.executable} -m quartile_async"
 
 
