@@ -16,6 +16,7 @@ from rich.console import Console
 from .._results import ItemResult, Progress, Tally
 from ._display import display
 from ._ending import Ending
+from ._interrupts import interrupts_heard
 from ._job import Job, Source, Writers, opened_writers
 from ._report import ReportGatherer, write_report
 
@@ -204,7 +205,7 @@ class _Run:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None
 
-        def interrupt() -> None:
+        def interrupt(_: signal.Signals) -> None:
             self._interrupted += 1
             if self._interrupted == 1:
                 self._console.print("Interrupted: waiting for what is in flight. Ctrl-C again leaves now.")
@@ -214,15 +215,8 @@ class _Run:
                 task.cancel()
 
         try:
-            for each in (signal.SIGINT, signal.SIGTERM):
-                loop.add_signal_handler(each, interrupt)
-        except NotImplementedError:  # what asyncio says on Windows, where Ctrl-C arrives as KeyboardInterrupt
-            yield
-            return
-        try:
-            yield
+            with interrupts_heard(interrupt):
+                yield
         finally:
-            for each in (signal.SIGINT, signal.SIGTERM):
-                loop.remove_signal_handler(each)
             if self._last_moment is not None:
                 self._last_moment.cancel()
