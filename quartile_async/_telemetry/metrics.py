@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -33,7 +34,7 @@ class Totals:
 
     def __init__(self) -> None:
         self._open: set[Total] = set()
-        self._closed: dict[frozenset[tuple[str, AttributeValue]], Total] = {}
+        self._closed: Counter[frozenset[tuple[str, AttributeValue]]] = Counter()
         self._lock = threading.Lock()
 
     def open(self, attributes: Mapping[str, AttributeValue]) -> Total:
@@ -45,21 +46,17 @@ class Totals:
     def close(self, total: Total) -> None:
         with self._lock:
             self._open.discard(total)
-            self._add(total)
+            self._closed[frozenset(total.attributes.items())] += total.value
 
     def add(self, attributes: Mapping[str, AttributeValue], count: int) -> None:
         with self._lock:
-            self._add(Total(attributes, count))
-
-    def _add(self, total: Total) -> None:
-        self._closed.setdefault(frozenset(total.attributes.items()), Total(total.attributes)).value += total.value
+            self._closed[frozenset(attributes.items())] += count
 
     def __call__(self, options: metrics.CallbackOptions) -> list[metrics.Observation]:
-        totals: dict[frozenset[tuple[str, AttributeValue]], int] = {}
         with self._lock:
-            for total in (*self._closed.values(), *self._open):
-                key = frozenset(total.attributes.items())
-                totals[key] = totals.get(key, 0) + total.value
+            totals = self._closed.copy()
+            for total in self._open:
+                totals[frozenset(total.attributes.items())] += total.value
         return [metrics.Observation(value, dict(attributes)) for attributes, value in totals.items()]
 
 

@@ -64,8 +64,7 @@ class Upload:
         if told is None or told.results is not results:
             told = tally(results)
         self._count(told.fresh)
-        if told.fresh is not told.counts:
-            self._replayed += len(results) - sum(told.fresh.values())
+        self._replayed += len(results) - sum(told.fresh.values())
 
     @harmless
     def ended(self, by: EndedBy, *, read: int, batches: int, error: Exception | None) -> None:
