@@ -46,7 +46,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_each_question_prints_a_table_and_verdicts_and_is_kept_as_json_and_drawn(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("matplotlib")
+    pytest.importorskip("matplotlib", reason="pictures are drawn by the extra `bench`, which is not a part of `test`")
 
     assert main(["--quick", "--json", str(tmp_path / "all.json"), "--pictures", str(tmp_path / "pictures")]) == 0
 

@@ -558,7 +558,6 @@ def tls(certificate: tuple[Path, Path]) -> ssl.SSLContext:
     return context
 
 
-@pytest.mark.filterwarnings("ignore:.*SSL:ResourceWarning")
 async def test_an_unknown_certificate_is_refused_before_anything_is_sent_and_the_error_names_the_setting(
     tls: ssl.SSLContext,
 ) -> None:
@@ -581,7 +580,6 @@ async def test_a_private_certificate_authority_works_with_a_context_of_ones_own(
     assert len(server.requests) == 1
 
 
-@pytest.mark.filterwarnings("ignore:.*SSL:ResourceWarning")
 async def test_a_certificate_of_another_host_is_refused_although_its_authority_is_known(
     certificate: tuple[Path, Path], tls: ssl.SSLContext
 ) -> None:

@@ -12,6 +12,7 @@ from blockbuster import BlockBuster
 
 from quartile_async import QuartileClient
 from quartile_async.emulator import Emulator
+from quartile_async.redis import RedisJournal
 
 from ..behaviour.conftest import client_for
 from ..redis.conftest import only_redis_server  # noqa: F401  # a fixture
@@ -36,8 +37,7 @@ def journal(request: pytest.FixtureRequest, path: Path) -> Any:
         return path
     server: RedisServer = request.getfixturevalue("only_redis_server")
     server.say("FLUSHALL")
-    redis = pytest.importorskip("quartile_async.redis")
-    return redis.RedisJournal(server.url, "catalogue", durability="always")
+    return RedisJournal(server.url, "catalogue", durability="always")
 
 
 @pytest_asyncio.fixture

@@ -12,12 +12,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import fastapi
 import pytest
 from redis.asyncio import RedisCluster
 from redis.asyncio.sentinel import Sentinel
 
 from quartile_async import MASTERLIST, LoginAuth, QuartileClient
 from quartile_async.emulator import Emulator, ThreadedEmulator
+from quartile_async.fastapi import quartile_lifespan
 from quartile_async.redis import RedisJournal, RedisQuota, RedisTokenStore
 
 from ..behaviour.conftest import items, until
@@ -164,9 +166,6 @@ def test_a_variable_that_cannot_be_used_is_told_in_one_line(tmp_path: Path) -> N
 async def test_an_application_of_fastapi_takes_the_variable_too(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fastapi = pytest.importorskip("fastapi")
-    from quartile_async.fastapi import quartile_lifespan
-
     async with Emulator(processing=0.0) as emulator:
         for name, value in (("URL", server.url), ("RATE", "100/second")):
             monkeypatch.setenv(f"QUARTILE_REDIS_{name}", value)

@@ -9,8 +9,6 @@ from collections.abc import Iterator
 import pytest
 from blockbuster import BlockBuster
 
-pytest.importorskip("lupa")
-
 from quartile_async._delivery import Delivery
 from quartile_async._shared.journal_hold import Hold
 

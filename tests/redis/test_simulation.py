@@ -8,8 +8,6 @@ from collections.abc import Iterator
 import pytest
 from blockbuster import BlockBuster
 
-pytest.importorskip("lupa")
-
 from .simulation import simulated
 
 pytestmark = pytest.mark.slow
