@@ -5,19 +5,12 @@ What is traced is followed by nobody here, so that this is the least that so man
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from quartile_async import _tracing
 
-from ..work import Item
-from . import harness
-from .harness import Claim
-from .library import feed
-from .library_traced import Nowhere
+from .library_traced import exported_by
 
 AT_ONCE = 256
 """Batches whose spans are made in one go."""
@@ -111,19 +104,7 @@ class Follower:
         raise AssertionError("nothing is throttled here")
 
 
-def main() -> None:
-    exporter, tracers = Nowhere(), TracerProvider()
-    tracers.add_span_processor(BatchSpanProcessor(exporter))
-
-    async def upload(url: str, items: Iterator[Item], in_flight: int) -> Claim:
-        _tracing.active = Follower(Spans(tracers.get_tracer("the SDK alone")))
-        claim = await feed(url, items, in_flight)
-        tracers.force_flush()
-        assert exporter.exported == claim.sent // 100 * 3, "each batch's own, and two requests'"
-        return claim
-
-    harness.main(upload)
-
-
 if __name__ == "__main__":
-    main()
+    provider = TracerProvider()
+    _tracing.active = Follower(Spans(provider.get_tracer("the SDK alone")))
+    exported_by(provider)
